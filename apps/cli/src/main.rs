@@ -1,0 +1,3 @@
+//! The millstream program: serve and get.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Health, metrics and connections over HTTP.

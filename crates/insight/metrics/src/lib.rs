@@ -1,0 +1,1 @@
+//! OpenMetrics text over the engine's own cells.

@@ -1,0 +1,1 @@
+//! Workers, timers, blocking pool, start and stop.

@@ -1,0 +1,1 @@
+//! The facade: Engine, re-exports, prelude.

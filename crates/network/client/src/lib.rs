@@ -1,0 +1,1 @@
+//! One call: target, pool, session, reply; deadline and retry.

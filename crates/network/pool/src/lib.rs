@@ -1,0 +1,1 @@
+//! Keep, lend, cap and evict reusable things; knows no socket.

@@ -1,0 +1,1 @@
+//! Listen, accept, limits, sessions, keep-alive, drain.

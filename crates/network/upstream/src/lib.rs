@@ -1,0 +1,1 @@
+//! From a name to addresses: the Resolve trait and its cache.

@@ -1,0 +1,1 @@
+//! Scripted peers, certificates and real-server starters for tests.
