@@ -1,1 +1,35 @@
-//! Workers, timers, blocking pool, start and stop.
+//! Where everything runs: an [`Engine`] is a set of workers, one thread a core, each with its own reactor, timers and
+//! task queue.
+//!
+//! - A task stays on the worker it was spawned on; it need not be `Send`.
+//! - Work is sent to a worker with [`Worker::spawn`] and [`Engine::spawn`].
+//! - A connection's deadlines live in the worker's coarse [`Wheel`]: re-arming a [`Timer`] is one store.
+//! - A worker that stays in one poll for more than 50 ms is reported while it is still there (see [`Label`]).
+//! - [`Engine::shutdown`] drains until a deadline, then cancels.
+
+mod beat;
+mod blocking;
+mod builder;
+mod engine;
+mod inbox;
+mod lifecycle;
+mod local;
+mod shutdown;
+mod watchdog;
+mod wheel;
+mod worker;
+
+pub use beat::Label;
+pub use builder::EngineBuilder;
+pub use engine::Engine;
+pub use lifecycle::{Busy, Stage};
+pub use local::{note, spawn_local};
+pub use shutdown::Shutdown;
+pub use tokio::task::JoinHandle;
+pub use wheel::{Timer, Wheel};
+pub use worker::Worker;
+
+/// The clock of deadlines: [`std::time::Instant::now`], and tokio's paused time in tests.
+pub fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

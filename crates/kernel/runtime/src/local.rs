@@ -1,0 +1,149 @@
+//! What code on a worker's thread can do: spawn, name what runs, contain panics.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use millstream_base::{Error, Kind, Origin, Result};
+
+use crate::beat::Label;
+use crate::worker::Worker;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+pub(crate) fn enter(worker: Worker) {
+    CURRENT.set(Some(worker));
+}
+
+pub(crate) fn leave() {
+    CURRENT.set(None);
+}
+
+pub(crate) fn current() -> Option<Worker> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Spawns a future on the current worker. It need not be `Send`; its panic is contained and counted.
+///
+/// Dropping the handle does not stop the task.
+///
+/// # Panics
+/// Outside a worker of an engine.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> tokio::task::JoinHandle<Result<F::Output>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let worker = current().expect("spawn_local is called on a worker of an engine");
+    let label = Label::of_spawn::<F>(Location::caller());
+    spawn_labelled(worker, label, future)
+}
+
+/// The same with a label made before: for what is spawned often.
+pub(crate) fn spawn_labelled<F>(
+    worker: Worker,
+    label: Label,
+    future: F,
+) -> tokio::task::JoinHandle<Result<F::Output>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    tokio::task::spawn_local(Watched { worker, label, future: contain(future) })
+}
+
+impl Worker {
+    /// Spawns a future on this worker under a label made before; cheaper than [`spawn_local`](crate::spawn_local)
+    /// for what is spawned often.
+    ///
+    /// # Panics
+    /// When the current thread is not this worker's.
+    pub fn spawn_here<F>(&self, label: Label, future: F) -> tokio::task::JoinHandle<Result<F::Output>>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        spawn_labelled(self.clone(), label, future)
+    }
+}
+
+/// Names what the current poll is doing, for the report of a blocked worker. Nothing happens outside a worker.
+pub fn note(label: Label) {
+    CURRENT.with_borrow(|worker| {
+        if let Some(worker) = worker {
+            worker.0.beat.note(label);
+        }
+    });
+}
+
+/// Gives the output, or [`Kind::Panic`] with the panic's message.
+pub(crate) fn contain<F: Future>(future: F) -> Contained<F> {
+    Contained { future }
+}
+
+/// Runs a job; a panic is counted and goes no further.
+pub(crate) fn contain_call(job: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
+        let _ = panic_error(&*panic);
+    }
+}
+
+/// Counts the panic and words it.
+fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic without a message".to_owned());
+    if let Some(engine) = current().and_then(|worker| worker.engine()) {
+        engine.count_panic();
+    }
+    tracing::error!(%message, "a task panicked; the worker goes on");
+    Error::new(Kind::Panic, Origin::Caller, message)
+}
+
+pin_project_lite::pin_project! {
+    /// A future whose panic becomes an error.
+    pub(crate) struct Contained<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Contained<F> {
+    type Output = Result<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = self.project().future;
+        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic_error(&*panic))),
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future that says on its worker's beat when it runs.
+    struct Watched<F> {
+        worker: Worker,
+        label: Label,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.worker.0.beat.begin(*this.label);
+        let poll = this.future.poll(cx);
+        this.worker.0.beat.end();
+        poll
+    }
+}

@@ -1,0 +1,41 @@
+//! How an engine ends.
+
+use std::time::Duration;
+
+use crate::lifecycle::Stage;
+use crate::{Engine, now};
+
+/// How an engine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Stop accepting, tell peers, let what is under way end for at most this long, then cancel the rest.
+    Graceful(Duration),
+    /// Cancel everything now.
+    Now,
+}
+
+impl Engine {
+    /// Ends the engine and gives whether everything that was under way came to its end.
+    ///
+    /// Calling it again with a nearer deadline, or [`Shutdown::Now`], hurries the first call. Dropping the future does
+    /// not take the shutdown back, but then nobody cancels what outlives the deadline until the engine is dropped.
+    pub async fn shutdown(&self, how: Shutdown) -> bool {
+        let lifecycle = &self.0.lifecycle;
+        let Shutdown::Graceful(patience) = how else {
+            lifecycle.advance(Stage::Stopped);
+            return false;
+        };
+        let until = now() + patience;
+        lifecycle.advance(Stage::Draining(until));
+        for worker in self.workers() {
+            worker.wheel().wake_all();
+        }
+        let clean = tokio::select! {
+            () = lifecycle.quiet() => true,
+            () = lifecycle.stopped() => false,
+            () = tokio::time::sleep_until(until.into()) => false,
+        };
+        lifecycle.advance(Stage::Stopped);
+        clean
+    }
+}
