@@ -1,0 +1,1 @@
+//! Chunked bodies: RFC 9112 §7.1.

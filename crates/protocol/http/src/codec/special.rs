@@ -1,0 +1,109 @@
+//! The few fields that steer the connection, picked out while the others are only measured.
+
+use std::time::Duration;
+
+use super::Version;
+use super::fields::{Span, list_items, trim_blanks};
+use super::framing::{Lengths, parse_length};
+use super::reject::Reject;
+
+/// What the fields that steer the connection said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Special {
+    pub(crate) lengths: Lengths,
+    pub(crate) host: Option<Span>,
+    pub(crate) has_close: bool,
+    pub(crate) has_keep_alive: bool,
+    pub(crate) has_upgrade_token: bool,
+    pub(crate) has_upgrade: bool,
+    pub(crate) expects_continue: bool,
+    pub(crate) expects_unknown: bool,
+    pub(crate) accepts_trailers: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Whose fields they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request,
+    Response,
+}
+
+impl Special {
+    /// Looks at one field. Sorted by length first: most fields leave at the first comparison.
+    #[inline]
+    pub(crate) fn on_field(&mut self, side: Side, name: &str, value: &[u8], at: Span) -> Result<(), Reject> {
+        match name.len() {
+            4 if side == Side::Request && is(name, "host") => self.on_host(at),
+            14 if is(name, "content-length") => match side {
+                Side::Request => self.lengths.on_request_length(value),
+                Side::Response => self.lengths.on_response_length(value),
+            },
+            17 if is(name, "transfer-encoding") => self.lengths.on_codings(value),
+            10 if is(name, "connection") => {
+                self.on_connection(value);
+                Ok(())
+            }
+            2 | 6 | 7 | 10 => {
+                self.on_rare(side, name, value);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn on_host(&mut self, at: Span) -> Result<(), Reject> {
+        match self.host.replace(at) {
+            None => Ok(()),
+            Some(_) => Err(Reject::bad("more than one Host")),
+        }
+    }
+
+    fn on_connection(&mut self, value: &[u8]) {
+        for item in list_items(value) {
+            match item.len() {
+                5 if item.eq_ignore_ascii_case(b"close") => self.has_close = true,
+                7 if item.eq_ignore_ascii_case(b"upgrade") => self.has_upgrade_token = true,
+                10 if item.eq_ignore_ascii_case(b"keep-alive") => self.has_keep_alive = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn on_rare(&mut self, side: Side, name: &str, value: &[u8]) {
+        if is(name, "upgrade") {
+            self.has_upgrade = !value.is_empty();
+        } else if side == Side::Request && is(name, "expect") {
+            let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+            self.expects_continue |= is_continue;
+            self.expects_unknown |= !is_continue;
+        } else if side == Side::Request && is(name, "te") {
+            self.accepts_trailers |= list_items(value).any(|item| item.eq_ignore_ascii_case(b"trailers"));
+        } else if side == Side::Response && is(name, "keep-alive") {
+            self.timeout = keep_alive_timeout(value).or(self.timeout);
+        }
+    }
+
+    /// May another message follow on this connection, as far as this side says? RFC 9112 §9.3.
+    #[inline]
+    pub(crate) fn keeps_alive(&self, version: Version) -> bool {
+        !self.has_close && (version == Version::Http11 || self.has_keep_alive)
+    }
+}
+
+/// The `timeout=` parameter of a Keep-Alive field, in whole seconds.
+fn keep_alive_timeout(value: &[u8]) -> Option<Duration> {
+    list_items(value).find_map(|item| {
+        let (name, seconds) = item.split_at_checked("timeout".len())?;
+        let seconds = trim_blanks(trim_blanks(seconds).strip_prefix(b"=")?);
+        let seconds = seconds.strip_prefix(b"\"").and_then(|s| s.strip_suffix(b"\"")).unwrap_or(seconds);
+        name.eq_ignore_ascii_case(b"timeout").then(|| parse_length(seconds).ok())?.map(Duration::from_secs)
+    })
+}
+
+/// Is it this name? `lower` is in lower case and of the same length or the answer is no.
+#[inline]
+fn is(name: &str, lower: &str) -> bool {
+    name.eq_ignore_ascii_case(lower)
+}

@@ -1,0 +1,9 @@
+//! What both sides send and receive: fields and bodies.
+
+mod body;
+mod headers;
+mod incoming;
+
+pub use body::{Body, BodySender};
+pub use headers::Headers;
+pub(crate) use incoming::{Feeder, Incoming, incoming};
