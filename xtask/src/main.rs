@@ -1,3 +1,60 @@
-//! cargo xtask test | tidy | bench.
+//! What a developer of Millstream runs besides cargo: `cargo xtask test | tidy | bench`.
 
-fn main() {}
+mod bench;
+mod process;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  tidy                   check the rules of DESIGN and STYLE that no compiler checks
+  test [--no-install]    install missing real peers, run every test, sum up
+  bench http             our HTTP server beside raw epoll, hyper, axum, actix-web and nginx
+  bench http-client      our HTTP client beside raw epoll, hyper-util and reqwest
+  bench memory           memory of idle keep-alive connections
+  bench latency          p99 of quick requests beside slow and computing ones
+  bench all              all four
+        [--rounds 5]     rounds; the table shows medians
+        [--quick]        short runs, to see that it works; RESULTS.md is left alone
+        [--only a,b]     only these servers or clients; RESULTS.md is left alone
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = root()?;
+    match words.as_slice() {
+        ["tidy"] => tidy::run(&root),
+        ["test"] => test::run(&root, test::Install::Missing),
+        ["test", "--no-install"] => test::run(&root, test::Install::Nothing),
+        ["bench", rest @ ..] => bench::run(&root, &bench::Options::parse(rest)?),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("this is not a command\n{USAGE}"),
+    }
+}
+
+/// The folder of the workspace: the parent of this crate's.
+fn root() -> Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
+    let parent = PathBuf::from(manifest).parent().map(PathBuf::from);
+    parent.context("the folder of xtask has a parent")
+}
