@@ -79,7 +79,11 @@ fn each_broken_rule_is_found_where_it_is() {
             "pool/src/a.rs:3: sleep",
         ),
         ("pool/src/codec/a.rs", "//! C.\nuse std::net::TcpStream;\n", "pool/src/codec/a.rs:2: codec"),
-        ("pool/src/codec/a.rs", "//! C.\nuse std::{fmt, time::Instant};\n", "pool/src/codec/a.rs:2: codec"),
+        (
+            "pool/src/codec/a.rs",
+            "//! C.\nuse std::{fmt, time::{Duration, Instant}};\n",
+            "pool/src/codec/a.rs:2: codec",
+        ),
         ("pool/src/codec/a.rs", "//! C.\nasync fn a() {}\n", "pool/src/codec/a.rs:2: codec"),
         ("pool/src/codec.rs", "//! C.\nuse tokio::io;\n", "pool/src/codec.rs:2: codec"),
         ("docs/a.md", concat!("In\n/ho", "me/alice/x\n"), "docs/a.md:2: machine-path"),
