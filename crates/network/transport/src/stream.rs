@@ -1,0 +1,257 @@
+//! The bytes of one connection, whatever carries them.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::tls::TlsStream;
+
+/// What can carry a connection besides sockets: a pipe in a test, a tunnel.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+
+/// The bytes of one connection, without a record of its life.
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS over any of these.
+    Tls(Box<TlsStream>),
+    /// Anything else: [`Stream::other`].
+    Other(Box<Ahead<dyn Io>>),
+}
+
+/// What there is to see on a connection that nobody reads.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// The peer sends nothing any more.
+    Fin,
+    /// The connection broke.
+    Reset(io::Error),
+    /// Bytes wait to be read.
+    Data,
+}
+
+/// A carrier that can't be peeked, with the byte that was read to see whether there is one.
+pub struct Ahead<T: ?Sized> {
+    seen: Seen,
+    io: T,
+}
+
+#[derive(Clone, Copy)]
+enum Seen {
+    Nothing,
+    Byte(u8),
+    End,
+}
+
+impl Stream {
+    /// Bytes carried by something that is no socket.
+    pub fn other(io: impl Io) -> Self {
+        Self::Other(Box::new(Ahead { seen: Seen::Nothing, io }))
+    }
+
+    /// Waits until the peer closes, breaks or sends, reading nothing that a later read would miss.
+    ///
+    /// It shares its waker with reads: one task does one or the other. Over TLS, records are opened meanwhile, so that
+    /// session tickets count as nothing and a `close_notify` counts as [`PeerEvent::Fin`].
+    pub fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<PeerEvent> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                if let Err(error) = ready!(tcp.poll_read_ready(cx)) {
+                    return Poll::Ready(PeerEvent::Reset(error));
+                }
+                if let Some(event) = seen(tcp.try_io(Interest::READABLE, || peek(tcp))) {
+                    return Poll::Ready(event);
+                }
+            },
+            Self::Unix(unix) => loop {
+                if let Err(error) = ready!(unix.poll_read_ready(cx)) {
+                    return Poll::Ready(PeerEvent::Reset(error));
+                }
+                if let Some(event) = seen(unix.try_io(Interest::READABLE, || peek(unix))) {
+                    return Poll::Ready(event);
+                }
+            },
+            Self::Tls(tls) => tls.poll_peer(cx),
+            Self::Other(other) => other.poll_peer(cx),
+        }
+    }
+
+    /// What [`poll_peer`](Self::poll_peer) would give now. Leaves the registered waker alone; makes no syscall while the
+    /// reactor saw nothing.
+    pub fn try_peer(&mut self) -> Option<PeerEvent> {
+        match self {
+            Self::Tcp(tcp) => seen(tcp.try_io(Interest::READABLE, || peek(tcp))),
+            Self::Unix(unix) => seen(unix.try_io(Interest::READABLE, || peek(unix))),
+            Self::Tls(tls) => tls.try_peer(),
+            Self::Other(other) => match other.poll_peer(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(event) => Some(event),
+                Poll::Pending => None,
+            },
+        }
+    }
+
+    /// Reads what is there, without a waker.
+    pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_read(into),
+            Self::Unix(unix) => unix.try_read(into),
+            Self::Tls(_) | Self::Other(_) => {
+                let mut buf = ReadBuf::new(into);
+                match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf) {
+                    Poll::Ready(result) => result.map(|()| buf.filled().len()),
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+        }
+    }
+
+    /// Writes what the kernel takes at once, without a waker.
+    pub(crate) fn try_write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_write(from),
+            Self::Unix(unix) => unix.try_write(from),
+            Self::Tls(_) | Self::Other(_) => {
+                match Pin::new(self).poll_write(&mut Context::from_waker(Waker::noop()), from) {
+                    Poll::Ready(result) => result,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+        }
+    }
+
+    /// The socket below, where there is one.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp.as_fd()),
+            Self::Unix(unix) => Some(unix.as_fd()),
+            Self::Tls(tls) => tls.inner().socket(),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// The TCP connection below, where there is one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Tls(tls) => tls.inner().tcp(),
+            Self::Unix(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+fn peek(socket: &impl AsFd) -> io::Result<usize> {
+    let mut byte = [0u8; 1];
+    let (_, count) = rustix::net::recv(socket, &mut byte, RecvFlags::PEEK)?;
+    Ok(count)
+}
+
+fn seen(peeked: io::Result<usize>) -> Option<PeerEvent> {
+    match peeked {
+        Ok(0) => Some(PeerEvent::Fin),
+        Ok(_) => Some(PeerEvent::Data),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+        Err(error) => Some(PeerEvent::Reset(error)),
+    }
+}
+
+impl Ahead<dyn Io> {
+    fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<PeerEvent> {
+        if let Seen::Nothing = self.seen {
+            let mut byte = [0u8; 1];
+            let mut buf = ReadBuf::new(&mut byte);
+            if let Err(error) = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)) {
+                return Poll::Ready(PeerEvent::Reset(error));
+            }
+            self.seen = buf.filled().first().map_or(Seen::End, |byte| Seen::Byte(*byte));
+        }
+        Poll::Ready(if matches!(self.seen, Seen::End) { PeerEvent::Fin } else { PeerEvent::Data })
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.seen {
+            Seen::Nothing => return Pin::new(&mut self.io).poll_read(cx, buf),
+            Seen::Byte(byte) if buf.remaining() > 0 => {
+                buf.put_slice(&[byte]);
+                self.seen = Seen::Nothing;
+            }
+            Seen::Byte(_) | Seen::End => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Calls the same method of whatever carries the bytes.
+macro_rules! carried {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match $stream.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(tcp).$method($($argument),*),
+            Stream::Unix(unix) => Pin::new(unix).$method($($argument),*),
+            Stream::Tls(tls) => Pin::new(&mut **tls).$method($($argument),*),
+            Stream::Other(other) => Pin::new(&mut other.io).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            // The socket's own poll_read drops its readiness after a short read: no extra read that finds nothing.
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buf),
+            Self::Other(other) => other.poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        carried!(self, poll_write(cx, from))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        carried!(self, poll_write_vectored(cx, from))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => true,
+            Self::Other(other) => other.io.is_write_vectored(),
+        }
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        carried!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        carried!(self, poll_shutdown(cx))
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Tcp",
+            Self::Unix(_) => "Unix",
+            Self::Tls(_) => "Tls",
+            Self::Other(_) => "Other",
+        })
+    }
+}
