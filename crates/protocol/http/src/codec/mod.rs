@@ -26,7 +26,7 @@ mod response;
 mod special;
 mod target;
 
-//pub use chunked::{ChunkEvent, ChunkLimits, ChunkedDecoder};
+pub use chunked::{ChunkEvent, ChunkLimits, ChunkedDecoder};
 pub use date::DateCache;
 pub use fields::{Fields, Iter};
 pub use framing::Framing;

@@ -1,1 +1,0 @@
-//! Chunked bodies: RFC 9112 §7.1.
