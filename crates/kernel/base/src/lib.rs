@@ -2,6 +2,7 @@
 //!
 //! No I/O, no async, no clock but [`std::time::Instant`]. Whatever stands here is used by at least two crates above.
 
+pub mod codec;
 mod deadline;
 mod error;
 mod histogram;

@@ -1,5 +1,7 @@
 //! The set of workers and what they share.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -33,6 +35,7 @@ pub(crate) struct Inner {
     registry: Registry,
     conn_ids: IdSource,
     health: Arc<Health>,
+    shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 /// What went wrong on the workers, counted.
@@ -79,7 +82,7 @@ impl Inner {
         let source = health.clone();
         registry.register(Arc::new(move |into: &mut Vec<Sample>| source.collect(into)));
         let (lifecycle, threads, conn_ids) = (Lifecycle::new(), Mutex::default(), IdSource::default());
-        Self { id, workers, lifecycle, threads, registry, conn_ids, health }
+        Self { id, workers, lifecycle, threads, registry, conn_ids, health, shared: Mutex::default() }
     }
 
     pub(crate) fn add_thread(&self, thread: JoinHandle<()>) {
@@ -152,6 +155,15 @@ impl Engine {
             Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Ok(Err(_)) | Err(_) => Err(worker::stopped()),
         }
+    }
+
+    /// The one `T` of this engine, made by `make` when it is first asked for: what other engines would have as a global.
+    /// `make` runs under a lock and must not ask for another.
+    pub fn shared<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let any = shared.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make(self))).clone();
+        drop(shared);
+        any.downcast().expect("the entry was made for this type")
     }
 
     /// Where the engine is in its life.

@@ -26,7 +26,7 @@ pub use lifecycle::{Busy, Stage};
 pub use local::{note, spawn_local};
 pub use shutdown::Shutdown;
 pub use tokio::task::JoinHandle;
-pub use wheel::{Timer, Wheel};
+pub use wheel::{Alarm, Timer, Wheel};
 pub use worker::Worker;
 
 /// The clock of deadlines: [`std::time::Instant::now`], and tokio's paused time in tests.

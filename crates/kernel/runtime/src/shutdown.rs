@@ -27,9 +27,6 @@ impl Engine {
         };
         let until = now() + patience;
         lifecycle.advance(Stage::Draining(until));
-        for worker in self.workers() {
-            worker.wheel().wake_all();
-        }
         let clean = tokio::select! {
             () = lifecycle.quiet() => true,
             () = lifecycle.stopped() => false,

@@ -5,7 +5,7 @@
 //! moves it then. So a keep-alive connection costs one store a request and a few visits a minute.
 //!
 //! Rules:
-//! 1. `Entry::at` is the truth: the tick at which the timer is due, [`NEVER`] when disarmed. Only its `Timer` writes it.
+//! 1. `Entry::at` is the truth: the tick at which the timer is due, [`NEVER`] when disarmed. Only its `Timer` and its `Alarm`s write it.
 //! 2. `Entry::slotted` is the tick under which the wheel holds the entry, [`NEVER`] when it doesn't. Written only under
 //!    the wheel's lock.
 //! 3. Whoever arms stores `at`, then loads `slotted`; whoever visits stores `slotted`, then loads `at`; both `SeqCst`.
@@ -26,6 +26,8 @@ const TICK_MS: u64 = 16;
 const SLOTS: usize = 1024;
 /// The tick of a timer that is not armed.
 const NEVER: u64 = u64::MAX;
+/// The tick of a timer that was rung: always past. Tick 0 is the moment the wheel was made, so no deadline is lost.
+const RUNG: u64 = 0;
 /// The end of a slot's list.
 const NIL: usize = usize::MAX;
 
@@ -68,6 +70,29 @@ pub struct Timer {
     key: usize,
 }
 
+/// Rings a [`Timer`] from elsewhere. It does not keep the timer in the wheel.
+#[derive(Clone)]
+pub struct Alarm(Arc<Entry>);
+
+impl Alarm {
+    /// Makes the timer expire now, and wakes its task. Arming the timer again takes it back.
+    pub fn ring(&self) {
+        self.0.at.store(RUNG, SeqCst);
+        self.0.wake();
+    }
+
+    /// Wakes the timer's task without changing the deadline.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alarm")
+    }
+}
+
 impl Wheel {
     pub(crate) fn new(origin: Instant) -> Self {
         let state = State {
@@ -90,13 +115,6 @@ impl Wheel {
         let node = Node { entry: entry.clone(), tick: NEVER, previous: NIL, next: NIL };
         let key = self.lock().nodes.insert(node);
         Timer { wheel: self.clone(), entry, key }
-    }
-
-    /// Wakes every task that waits for a timer of this wheel, without firing it: they look around (at a drain) and
-    /// wait again.
-    pub fn wake_all(&self) {
-        let entries: Vec<_> = self.lock().nodes.iter().map(|(_, node)| node.entry.clone()).collect();
-        entries.iter().for_each(|entry| entry.wake());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -253,7 +271,7 @@ impl Timer {
     /// wheel's lock once.
     #[inline]
     pub fn arm(&self, deadline: Instant) {
-        let tick = self.wheel.tick_of(deadline);
+        let tick = self.wheel.tick_of(deadline).max(RUNG + 1);
         // Rule 3: store `at`, then load `slotted`.
         self.entry.at.store(tick, SeqCst);
         if tick < self.entry.slotted.load(SeqCst) {
@@ -307,6 +325,16 @@ impl Timer {
             Some(known) if known.will_wake(waker) => {}
             _ => *slot = Some(waker.clone()),
         }
+    }
+
+    /// A handle with which others make it expire.
+    pub fn alarm(&self) -> Alarm {
+        Alarm(self.entry.clone())
+    }
+
+    /// Was it rung, and not armed since?
+    pub fn is_rung(&self) -> bool {
+        self.entry.at.load(SeqCst) == RUNG
     }
 
     /// Has the deadline passed by `now`?

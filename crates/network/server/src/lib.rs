@@ -1,1 +1,23 @@
-//! Listen, accept, limits, sessions, keep-alive, drain.
+//! A server of any protocol: listen, accept, spread over the workers, limit, keep alive, drain.
+//!
+//! A protocol implements [`Protocol`]: one future a connection. All the rest is here: TLS, the connection limit, the
+//! idle limit, the records, and the drain.
+
+mod acceptor;
+mod options;
+mod protocol;
+mod running;
+mod seats;
+mod server;
+mod session;
+mod simple;
+mod stats;
+
+pub use millstream_runtime::{Engine, Label, Shutdown, Timer, Worker, note, now, spawn_local};
+pub use millstream_transport as transport;
+pub use options::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, ServerOptions};
+pub use protocol::{Context, Protocol};
+pub use running::Running;
+pub use server::{Server, lives};
+pub use session::Session;
+pub use simple::Simple;

@@ -1,0 +1,131 @@
+//! One accepted connection in the hands of its protocol.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use millstream_runtime::{Timer, Worker};
+use millstream_transport::{Cause, Conn, ConnState};
+
+use crate::server::Shared;
+use crate::{Context, ServerOptions};
+
+/// One accepted connection in the hands of its protocol: the bytes, one deadline, and what the server says.
+///
+/// Dropping it closes the connection and gives its place to another.
+pub struct Session {
+    /// The bytes.
+    pub conn: Conn,
+    timer: Timer,
+    context: Option<Context>,
+    place: Place,
+}
+
+/// What a connection holds for as long as it lives: rule of the server's limit.
+struct Place {
+    shared: Arc<Shared>,
+    worker: Worker,
+    seat: usize,
+}
+
+impl Session {
+    /// Takes a place that was reserved with [`Shared::reserve`]. On the worker's own thread.
+    pub(crate) fn new(conn: Conn, reserved: Reserved, worker: Worker) -> Self {
+        let timer = worker.wheel().timer();
+        let shared = reserved.keep();
+        let seat = shared.seats[worker.index()].enter(conn.shared_life(), timer.alarm());
+        worker.add_load();
+        let context = shared.options.context.as_ref().map(|make| make(&conn));
+        Self { conn, timer, context, place: Place { shared, worker, seat } }
+    }
+
+    /// The connection's one deadline: idle, head or body, whatever the protocol waits for now.
+    #[inline]
+    pub fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    /// The connection waits for a message from `now` on, until the idle timeout and its grace are over.
+    #[inline]
+    pub fn on_idle(&self, now: Instant) {
+        self.conn.life().set_state(ConnState::Idle, now);
+        self.timer.arm(now + self.options().idle_timeout + IDLE_GRACE);
+    }
+
+    /// A message is under way from `now` on. The deadline is the protocol's to set.
+    #[inline]
+    pub fn on_busy(&self, now: Instant) {
+        self.conn.life().set_state(ConnState::Busy, now);
+    }
+
+    /// Why an idle session whose timer has expired must go.
+    pub fn idle_cause(&self) -> Cause {
+        if self.timer.is_rung() { Cause::CapacityEvict } else { Cause::IdleTimeoutLocal }
+    }
+
+    /// Does the server drain? Then no message may follow the present one. The task is woken when it begins.
+    #[inline]
+    pub fn is_draining(&self) -> bool {
+        self.place.shared.draining.load(Relaxed)
+    }
+
+    /// The value made for this connection, if the server makes one.
+    pub fn context(&self) -> Option<&Context> {
+        self.context.as_ref()
+    }
+
+    /// The server's settings.
+    #[inline]
+    pub fn options(&self) -> &ServerOptions {
+        &self.place.shared.options
+    }
+
+    /// The worker it lives on.
+    pub fn worker(&self) -> &Worker {
+        &self.place.worker
+    }
+
+    /// Ends it for this reason.
+    pub fn close(self, cause: Cause) {
+        self.conn.close(cause);
+    }
+}
+
+/// An idle connection is closed this much later than announced, so that a request on its way still finds it open:
+/// Node and others do the same (`keepAliveTimeoutBuffer`).
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.seats[self.worker.index()].leave(self.seat);
+        self.worker.drop_load();
+        self.shared.release();
+    }
+}
+
+/// A place below the connection limit that nobody sits on yet. Dropping it gives it back.
+pub(crate) struct Reserved(Option<Arc<Shared>>);
+
+impl Reserved {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(Some(shared))
+    }
+
+    fn keep(mut self) -> Arc<Shared> {
+        self.0.take().expect("kept once, here")
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.release();
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! A server from a codec: all that a request/response protocol needs.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use millstream_base::codec::{Decode, Encode};
+use millstream_base::{Error, Kind, Result};
+use millstream_runtime::now;
+use millstream_transport::Cause;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+use crate::{Protocol, Session};
+
+/// Serves a protocol that is only a codec: decode a request, call the handler, encode its reply, in order.
+///
+/// `C` is copied for each connection, so it may keep state between messages. Requests that arrive together are answered
+/// together. A request that breaks the protocol, or is over its limits, closes the connection.
+pub struct Simple<C, H> {
+    codec: C,
+    handler: H,
+    name: &'static str,
+}
+
+impl<C, H> Simple<C, H> {
+    /// A server called `name` in metrics, from a codec and an async function from request to reply.
+    pub fn new(name: &'static str, codec: C, handler: H) -> Self {
+        Self { codec, handler, name }
+    }
+}
+
+impl<C, H, Fut, Reply> Protocol for Simple<C, H>
+where
+    C: Decode + Encode<Reply> + Clone + Send + Sync + 'static,
+    H: Fn(C::Message) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Reply>> + 'static,
+    Reply: 'static,
+{
+    type Serve = Pin<Box<dyn Future<Output = ()>>>;
+
+    fn serve(self: &Arc<Self>, session: Session) -> Self::Serve {
+        let this = self.clone();
+        Box::pin(async move {
+            let mut talk =
+                Talk { codec: this.codec.clone(), session, input: BytesMut::new(), output: BytesMut::new() };
+            let cause = match talk.run(&this.handler).await {
+                Ok(cause) => cause,
+                Err(error) => {
+                    tracing::debug!(protocol = this.name, %error, "connection closed");
+                    cause_of(&error)
+                }
+            };
+            talk.session.close(cause);
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+fn cause_of(error: &Error) -> Cause {
+    match error.kind() {
+        Kind::Timeout => Cause::TimeoutRead,
+        Kind::Reset => Cause::ResetInRequest,
+        Kind::Closed => Cause::PeerCloseHeader,
+        _ => Cause::ProtocolError,
+    }
+}
+
+/// One connection under way.
+struct Talk<C> {
+    codec: C,
+    session: Session,
+    input: BytesMut,
+    output: BytesMut,
+}
+
+impl<C> Talk<C> {
+    async fn run<H, Fut, Reply>(&mut self, handler: &H) -> Result<Cause>
+    where
+        C: Decode + Encode<Reply>,
+        H: Fn(C::Message) -> Fut,
+        Fut: Future<Output = Result<Reply>>,
+    {
+        loop {
+            while let Some(request) = self.codec.decode(&mut self.input)? {
+                self.session.on_busy(now());
+                self.session.conn.life().count_message();
+                let reply = handler(request).await?;
+                self.codec.encode(reply, &mut self.output)?;
+                if self.output.len() >= FLUSH_BYTES {
+                    self.flush().await?;
+                }
+            }
+            self.flush().await?;
+            if self.session.is_draining() {
+                return Ok(Cause::Shutdown);
+            }
+            if let Some(cause) = self.read().await? {
+                return Ok(cause);
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if !self.output.is_empty() {
+            self.session.conn.write_all(&self.output).await?;
+            self.session.conn.flush().await?;
+            self.output.clear();
+        }
+        Ok(())
+    }
+
+    /// Reads what has come; gives a cause when the connection is at its end.
+    async fn read(&mut self) -> Result<Option<Cause>> {
+        self.session.on_idle(now());
+        let is_between = self.input.is_empty();
+        let read = read_or_expire(&mut self.session, &mut self.input).await?;
+        Ok(match read {
+            Read::Bytes => None,
+            Read::End if is_between => Some(Cause::IdleTimeoutPeer),
+            Read::End => Some(Cause::ProtocolError),
+            Read::Expired => Some(self.session.idle_cause()),
+            Read::Drained => Some(Cause::Shutdown),
+        })
+    }
+}
+
+enum Read {
+    Bytes,
+    End,
+    Expired,
+    Drained,
+}
+
+async fn read_or_expire(session: &mut Session, input: &mut BytesMut) -> Result<Read> {
+    poll_fn(|cx| {
+        let mut chunk = [0u8; READ_BYTES];
+        let mut buf = ReadBuf::new(&mut chunk);
+        if let Poll::Ready(result) = Pin::new(&mut session.conn).poll_read(cx, &mut buf) {
+            result?;
+            input.extend_from_slice(buf.filled());
+            return Poll::Ready(Ok(if buf.filled().is_empty() { Read::End } else { Read::Bytes }));
+        }
+        if session.timer().poll_expired(cx).is_ready() {
+            return Poll::Ready(Ok(Read::Expired));
+        }
+        if session.is_draining() {
+            return Poll::Ready(Ok(Read::Drained));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Replies are written once this much has gathered, or when no request is left.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// One read of the socket.
+const READ_BYTES: usize = 8 * 1024;
