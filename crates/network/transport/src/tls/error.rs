@@ -38,7 +38,7 @@ fn sorted(error: &Tls) -> Error {
     Error::new(Kind::Tls, Origin::Peer, describe(error))
 }
 
-fn describe(error: &Tls) -> String {
+pub(super) fn describe(error: &Tls) -> String {
     match error {
         Tls::InvalidCertificate(bad) => certificate(bad),
         Tls::AlertReceived(alert) => refusal(*alert),
