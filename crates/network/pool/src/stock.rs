@@ -1,0 +1,139 @@
+//! One shard's part of the stock: idle sessions, the one given back last on top.
+//!
+//! Rules:
+//! 1. `list` is touched under its lock only. Nothing of the user's runs there: sessions are moved in and out whole.
+//! 2. `len` is stored under the lock, as the last thing, and read by anybody. Who reads 0 may skip the lock.
+//! 3. A session pushed by somebody, who then runs a `SeqCst` fence, is seen in `len` by whoever runs a fence after
+//!    that: the partner of this fence stands in the rules of `bucket`.
+//! 4. Once `closed`, nothing is pushed any more.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::lent::{Entry, EntryId};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering::Relaxed, lock};
+
+/// One shard's idle sessions, on cache lines of its own (128 bytes: x86 fetches lines in pairs).
+#[repr(align(128))]
+pub(crate) struct Stock<S> {
+    list: Mutex<List<S>>,
+    len: AtomicUsize,
+    reused: AtomicU64,
+}
+
+struct List<S> {
+    /// Oldest in front.
+    slots: VecDeque<Slot<S>>,
+    closed: bool,
+}
+
+/// What searches look at stands beside the pointer, so that they stay in one run of memory.
+struct Slot<S> {
+    id: EntryId,
+    until: Instant,
+    entry: Box<Entry<S>>,
+}
+
+impl<S> Stock<S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            list: Mutex::new(List { slots: VecDeque::new(), closed: false }),
+            len: AtomicUsize::new(0),
+            reused: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Relaxed)
+    }
+
+    /// When the topmost session was given back.
+    pub(crate) fn last_idle_since(&self) -> Option<Instant> {
+        lock(&self.list).slots.back().map(|slot| slot.entry.idle_since)
+    }
+
+    /// Puts a session on top; gives it back when the stock is closed.
+    pub(crate) fn push(&self, entry: Box<Entry<S>>) -> Result<(), Box<Entry<S>>> {
+        let mut list = lock(&self.list);
+        if list.closed {
+            return Err(entry);
+        }
+        list.slots.push_back(Slot { id: entry.id, until: entry.until, entry });
+        self.note_len(&list);
+        Ok(())
+    }
+
+    /// Takes the session given back last.
+    pub(crate) fn pop(&self) -> Option<Box<Entry<S>>> {
+        self.take(|slots| slots.pop_back())
+    }
+
+    /// Takes the session that has been idle for longest.
+    pub(crate) fn pop_oldest(&self) -> Option<Box<Entry<S>>> {
+        self.take(|slots| slots.pop_front())
+    }
+
+    /// Takes exactly this session.
+    pub(crate) fn remove(&self, id: EntryId) -> Option<Box<Entry<S>>> {
+        self.take(|slots| {
+            let at = slots.iter().rposition(|slot| slot.id == id)?;
+            slots.remove(at)
+        })
+    }
+
+    /// Takes all whose time is up, and gives back memory that a burst has left.
+    pub(crate) fn take_expired(&self, now: Instant, into: &mut Vec<Box<Entry<S>>>) {
+        if self.len() == 0 {
+            return;
+        }
+        let mut list = lock(&self.list);
+        if list.slots.iter().any(|slot| slot.until <= now) {
+            let (kept, expired): (VecDeque<_>, VecDeque<_>) =
+                list.slots.drain(..).partition(|slot| slot.until > now);
+            list.slots = kept;
+            into.extend(expired.into_iter().map(|slot| slot.entry));
+        }
+        if list.slots.len() < list.slots.capacity() / 4 {
+            let most = list.slots.len() * 2;
+            list.slots.shrink_to(most);
+        }
+        self.note_len(&list);
+    }
+
+    /// Takes all.
+    pub(crate) fn take_all(&self, into: &mut Vec<Box<Entry<S>>>) {
+        let mut list = lock(&self.list);
+        into.extend(list.slots.drain(..).map(|slot| slot.entry));
+        self.note_len(&list);
+    }
+
+    /// Rule 4.
+    pub(crate) fn close(&self) {
+        lock(&self.list).closed = true;
+    }
+
+    /// Counts a checkout that was served from what was there.
+    pub(crate) fn count_reuse(&self) {
+        self.reused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn reused(&self) -> u64 {
+        self.reused.load(Relaxed)
+    }
+
+    #[inline]
+    fn take(&self, pick: impl FnOnce(&mut VecDeque<Slot<S>>) -> Option<Slot<S>>) -> Option<Box<Entry<S>>> {
+        if self.len() == 0 {
+            return None;
+        }
+        let mut list = lock(&self.list);
+        let slot = pick(&mut list.slots)?;
+        self.note_len(&list);
+        Some(slot.entry)
+    }
+
+    #[inline]
+    fn note_len(&self, list: &MutexGuard<'_, List<S>>) {
+        self.len.store(list.slots.len(), Relaxed);
+    }
+}
