@@ -74,16 +74,22 @@ pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
 /// Is this `uri-host [ ":" port ]`, or empty? No user info.
 #[inline]
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
-    match split_port(bytes) {
-        Some((host, port)) => {
-            is_host(host) && port.is_none_or(is_port) && (!host.is_empty() || port.is_none())
-        }
-        None => false,
+    let host_len = bytes.iter().position(|&byte| !HOST_BYTES[byte as usize]).unwrap_or(bytes.len());
+    match &bytes[host_len..] {
+        [] => true,
+        [b':', port @ ..] if host_len > 0 => is_port(port),
+        _ => is_literal_authority(bytes),
     }
 }
 
+/// The same for an address in brackets.
+#[cold]
+fn is_literal_authority(bytes: &[u8]) -> bool {
+    let Some((host @ [b'[', ..], port)) = split_port(bytes) else { return false };
+    is_host(host) && port.is_none_or(is_port)
+}
+
 /// The host, and what stands behind its colon; `None` if the brackets don't match.
-#[inline]
 fn split_port(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let host_len = if bytes.first() == Some(&b'[') {
         memchr::memchr(b']', bytes)? + 1
@@ -100,13 +106,17 @@ fn split_port(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 
 #[inline]
 fn is_port(port: &[u8]) -> bool {
-    port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-        && port.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65_535
+    let mut number = 0_u32;
+    for &digit in port {
+        if !digit.is_ascii_digit() || number > 65_535 {
+            return false;
+        }
+        number = number * 10 + u32::from(digit - b'0');
+    }
+    number <= 65_535 && port.len() <= 5
 }
 
 /// A registered name or IPv4 address, or an IPv6 address in brackets.
-#[inline]
 fn is_host(host: &[u8]) -> bool {
     match host {
         [b'[', literal @ .., b']'] => {
