@@ -1,1 +1,3 @@
 //! Scripted peers, certificates and real-server starters for tests.
+
+pub mod certs;
