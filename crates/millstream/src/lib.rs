@@ -1,1 +1,32 @@
-//! The facade: Engine, re-exports, prelude.
+//! Millstream: an asynchronous networking and computing engine for back-end services.
+//!
+//! This crate is the facade: it re-exports the engine's parts and holds no logic of its own.
+//!
+//! ```no_run
+//! use millstream::prelude::*;
+//!
+//! let engine = Engine::builder().build()?;
+//! engine.run(async |engine| {
+//!     let server = HttpServer::new(&engine).bind("127.0.0.1:8080")?;
+//!     let running = server.serve(async |request: Request| format!("you asked for {}\n", request.path()))?;
+//!     running.stopped().await;
+//!     Ok::<_, Error>(())
+//! })??;
+//! # Ok::<(), Error>(())
+//! ```
+
+pub use millstream_base as base;
+pub use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
+pub use millstream_http as http;
+pub use millstream_runtime as runtime;
+pub use millstream_runtime::{Engine, EngineBuilder, Label, Shutdown, Stage, Worker, spawn_local};
+pub use millstream_server as server;
+pub use millstream_transport as transport;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::http::{
+        Body, Handler, HeaderName, HeaderValue, HttpServer, IntoResponse, Method, Request, Response, StatusCode, header,
+    };
+    pub use crate::{Engine, Error, Result, Shutdown, spawn_local};
+}

@@ -1,5 +1,8 @@
 //! How an engine ends.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::lifecycle::Stage;
@@ -27,11 +30,15 @@ impl Engine {
         };
         let until = now() + patience;
         lifecycle.advance(Stage::Draining(until));
-        let clean = tokio::select! {
-            () = lifecycle.quiet() => true,
-            () = lifecycle.stopped() => false,
-            () = tokio::time::sleep_until(until.into()) => false,
-        };
+        let mut quiet = pin!(lifecycle.quiet());
+        let mut stopped = pin!(lifecycle.stopped());
+        let race = poll_fn(|cx| {
+            if quiet.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            stopped.as_mut().poll(cx).map(|()| false)
+        });
+        let clean = tokio::time::timeout_at(until.into(), race).await.unwrap_or(false);
         lifecycle.advance(Stage::Stopped);
         clean
     }

@@ -15,7 +15,9 @@ mod stats;
 
 pub use millstream_runtime::{Engine, Label, Shutdown, Timer, Worker, note, now, spawn_local};
 pub use millstream_transport as transport;
-pub use options::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, ServerOptions};
+pub use options::{
+    DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, MakeContext, ServerOptions,
+};
 pub use protocol::{Context, Protocol};
 pub use running::Running;
 pub use server::{Server, lives};

@@ -1,6 +1,9 @@
 //! A server that runs, and how it ends.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use millstream_base::Result;
@@ -54,16 +57,20 @@ pub(crate) fn supervise(engine: &Engine, shared: Arc<Shared>, address: Addr) -> 
     let server = shared.clone();
     engine.workers()[0].run(move || {
         spawn_local(async move {
-            let asked = async {
-                if stopping.wait_for(|stop| *stop).await.is_err() {
-                    // All handles are gone: only the engine can end it now.
-                    std::future::pending::<()>().await;
+            // When all handles are gone, only the engine can end it.
+            let mut asked = pin!(async move { stopping.wait_for(|stop| *stop).await.is_ok() });
+            let mut draining = pin!(draining);
+            let mut has_handle = true;
+            poll_fn(|cx| {
+                if has_handle && let Poll::Ready(is_asked) = asked.as_mut().poll(cx) {
+                    if is_asked {
+                        return Poll::Ready(());
+                    }
+                    has_handle = false;
                 }
-            };
-            tokio::select! {
-                () = draining => {}
-                () = asked => {}
-            }
+                draining.as_mut().poll(cx)
+            })
+            .await;
             server.drain();
             loop {
                 let changed = server.changed.notified();

@@ -10,6 +10,7 @@ use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, UnixStream};
 
+use crate::eyeballs::{Race, interleave, race};
 use crate::listen::{KEEPALIVE, set_keepalive};
 use crate::tls::TlsClient;
 use crate::{Addr, Conn, LifeTable, Opener, Opening, Side, Stream};
@@ -108,27 +109,33 @@ pub async fn dial(
 /// # Errors
 /// When no address answers or `deadline` passes.
 pub async fn connect(targets: &[Addr], options: &DialOptions, deadline: Deadline) -> Result<(Stream, Addr)> {
-    let limit = deadline.earlier(Deadline::after(Instant::now(), options.connect_timeout));
-    let mut last = None;
-    for target in targets {
-        match tokio::time::timeout_at(limit.moment().into(), connect_one(target, options)).await {
-            Ok(Ok(stream)) => return Ok((stream, target.clone())),
-            Ok(Err(error)) => last = Some(error),
-            Err(_) => {
-                return Err(Error::timeout(Phase::Connect, options.connect_timeout).with_seen(Seen::No));
-            }
-        }
+    let now = tokio::time::Instant::now().into_std();
+    let limit = deadline.earlier(Deadline::after(now, options.connect_timeout));
+    match tokio::time::timeout_at(limit.moment().into(), connect_first(targets, options)).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(timed_out(targets, limit.remaining(now))),
     }
-    Err(last.unwrap_or_else(|| Error::invalid("no address to connect to")))
 }
 
-async fn connect_one(target: &Addr, options: &DialOptions) -> Result<Stream> {
-    let connected = match target {
+async fn connect_first(targets: &[Addr], options: &DialOptions) -> Result<(Stream, Addr)> {
+    if let [target] = targets {
+        let stream = connect_one(target, options).await.map_err(|error| connect_error(error, targets))?;
+        return Ok((stream, target.clone()));
+    }
+    let order = interleave(targets);
+    match race(order, options.happy_eyeballs_delay, |target| connect_one(target, options)).await {
+        Race::Won(target, stream) => Ok((stream, target.clone())),
+        Race::Lost(Some(error)) => Err(connect_error(error, targets)),
+        Race::Lost(None) => Err(Error::invalid("no address to connect to")),
+    }
+}
+
+async fn connect_one(target: &Addr, options: &DialOptions) -> io::Result<Stream> {
+    match target {
         Addr::Tcp(address) => connect_tcp(*address, options).await,
         Addr::Unix(Some(path)) => connect_unix(path).await,
-        Addr::Unix(None) | Addr::Memory => return Err(Error::invalid(format!("can't connect to {target}"))),
-    };
-    connected.map_err(|error| connect_error(error, target))
+        Addr::Unix(None) | Addr::Memory => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 async fn connect_tcp(address: SocketAddr, options: &DialOptions) -> io::Result<Stream> {
@@ -139,26 +146,60 @@ async fn connect_tcp(address: SocketAddr, options: &DialOptions) -> io::Result<S
         socket.set_tcp_user_timeout(options.tcp_user_timeout)?;
     }
     if let Some(local) = options.local_addr {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
+        socket.bind(&SocketAddr::new(local, 0).into()).map_err(|error| not_ours(error, local))?;
     }
     TcpSocket::from_std_stream(socket.into()).connect(address).await.map(Stream::Tcp)
 }
 
+/// Connects, waiting for room in the listener's queue: where TCP would send its SYN again, a Unix socket says `EAGAIN`
+/// at once and nothing tells when there is room.
 async fn connect_unix(path: &Path) -> io::Result<Stream> {
-    UnixStream::connect(path).await.map(Stream::Unix)
+    let mut pause = QUEUE_PAUSE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(QUEUE_PAUSE_MAX);
+            }
+            connected => return connected.map(Stream::Unix),
+        }
+    }
 }
 
-fn connect_error(error: io::Error, target: &Addr) -> Error {
-    let sorted = Error::io(error);
-    let (kind, origin) = match sorted.kind() {
-        Kind::PortsExhausted => (Kind::PortsExhausted, Origin::Local),
-        Kind::Io => (Kind::Io, sorted.origin()),
-        _ => (Kind::Connect, sorted.origin()),
+/// `EADDRNOTAVAIL` of a bind is not that of a connect: the address is wrong, ports are not exhausted.
+fn not_ours(error: io::Error, local: IpAddr) -> io::Error {
+    if error.kind() != io::ErrorKind::AddrNotAvailable {
+        return error;
+    }
+    Error::new(Kind::Invalid, Origin::Caller, format!("{local} is no address of this host")).into()
+}
+
+#[cold]
+fn connect_error(error: io::Error, targets: &[Addr]) -> Error {
+    let cause = Error::from(error);
+    let (kind, origin) = match cause.kind() {
+        kind @ (Kind::PortsExhausted | Kind::Io | Kind::Invalid) => (kind, cause.origin()),
+        Kind::Timeout => (Kind::Timeout, Origin::Network),
+        _ => (Kind::Connect, cause.origin()),
     };
-    Error::new(kind, origin, format!("can't connect to {target}"))
+    Error::new(kind, origin, format!("can't connect to {}", listed(targets)))
         .with_phase(Phase::Connect)
         .with_seen(Seen::No)
-        .with_source(sorted)
+        .with_source(cause)
+}
+
+#[cold]
+fn timed_out(targets: &[Addr], limit: Duration) -> Error {
+    let message = format!("can't connect to {}: timed out (limit {limit:?})", listed(targets));
+    Error::new(Kind::Timeout, Origin::Network, message).with_phase(Phase::Connect).with_seen(Seen::No)
+}
+
+fn listed(targets: &[Addr]) -> String {
+    let shown: Vec<_> = targets.iter().take(TARGETS_SHOWN).map(Addr::to_string).collect();
+    match targets.len().saturating_sub(TARGETS_SHOWN) {
+        0 => shown.join(" or "),
+        more => format!("{} or {more} more", shown.join(" or ")),
+    }
 }
 
 fn local_addr(stream: &Stream) -> Addr {
@@ -167,3 +208,9 @@ fn local_addr(stream: &Stream) -> Addr {
         _ => Addr::Unix(None),
     }
 }
+
+/// Between two tries for a place in a full queue: as long as a busy server takes for a few accepts (a guess).
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// Addresses that an error lists: one line must stay readable.
+const TARGETS_SHOWN: usize = 3;

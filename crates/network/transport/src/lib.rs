@@ -7,6 +7,7 @@ mod addr;
 mod cause;
 mod conn;
 mod dial;
+mod eyeballs;
 mod life;
 mod listen;
 mod stream;

@@ -1,3 +1,9 @@
 //! HTTP/1.0 and HTTP/1.1, client and server.
 
 pub mod codec;
+mod message;
+pub mod server;
+
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+pub use message::{Body, BodySender, Headers};
+pub use server::{Handler, HttpOptions, HttpServer, IntoResponse, Request, Response};

@@ -159,7 +159,8 @@ impl Incoming {
     pub(crate) fn is_end(&self) -> bool {
         let state = lock(&self.shared);
         state.queue.is_empty()
-            && (matches!(state.end, End::Told) || (matches!(state.end, End::Whole) && state.trailers.is_none()))
+            && (matches!(state.end, End::Told)
+                || (matches!(state.end, End::Whole) && state.trailers.is_none()))
     }
 }
 

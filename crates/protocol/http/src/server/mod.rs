@@ -1,0 +1,26 @@
+//! The server's side of HTTP/1.
+
+mod exchange;
+mod handler;
+mod http_server;
+mod intake;
+mod options;
+mod output;
+mod parse;
+mod pool;
+mod request;
+mod respond;
+mod response;
+mod scratch;
+mod serve;
+mod stats;
+mod upgrade;
+
+pub use handler::{Answer, Handler};
+pub use http_server::{BoundHttpServer, HttpProtocol, HttpServer};
+pub use options::{
+    DEFAULT_HEAD_TIMEOUT, DEFAULT_MAX_BODY, DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT, HttpOptions,
+};
+pub use request::{ConnInfo, Request};
+pub use response::{IntoResponse, Response};
+pub use upgrade::Upgraded;

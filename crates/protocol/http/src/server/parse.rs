@@ -1,0 +1,292 @@
+//! From bytes that were read to requests, handlers and responses: the loop that serves pipelined requests.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::StatusCode;
+use millstream_transport::{Cause, ConnState};
+
+use super::exchange::Exchange;
+use super::intake::{Intake, check_length};
+use super::pool::HeadBox;
+use super::request::ConnInfo;
+use super::respond::{self, HeadContext, Rest};
+use super::serve::{Call, HIGH_WATER, Sending, Serve, Stage, poll_call};
+use super::stats::Event;
+use super::{Handler, Request, Response};
+use crate::Body;
+use crate::codec::{Framing, Parse, Reject, parse_request};
+
+impl<H: Handler> Serve<H> {
+    /// Serves what was just read. What can't be used yet goes to `input`.
+    #[inline]
+    pub(super) fn parse_read(&mut self, bytes: &[u8], moment: Instant, cx: &mut Context<'_>) {
+        if self.input.is_empty() {
+            let used = self.parse(bytes, moment, cx);
+            if used < bytes.len() {
+                self.keep(&bytes[used..], moment);
+            }
+        } else {
+            self.input.extend_from_slice(bytes);
+            self.parse_input(moment, cx);
+        }
+    }
+
+    /// Keeps the beginning of a head, or what came behind a request that is still being served.
+    fn keep(&mut self, rest: &[u8], moment: Instant) {
+        self.input.extend_from_slice(rest);
+        if matches!(self.stage, Stage::Head) {
+            self.session().timer().arm(moment + self.shared.options.head_timeout);
+        }
+    }
+
+    /// Serves what lies in `input`; says whether any of it could be used.
+    pub(super) fn parse_input(&mut self, moment: Instant, cx: &mut Context<'_>) -> bool {
+        let input = std::mem::take(&mut self.input);
+        let used = self.parse(&input, moment, cx);
+        if used == 0 {
+            self.input = input;
+        } else if used < input.len() {
+            self.input.extend_from_slice(&input[used..]);
+        }
+        used > 0 || !matches!(self.stage, Stage::Head)
+    }
+
+    /// Serves the requests at the front of `bytes`, one behind the other, while their handlers answer at once. Gives how
+    /// many bytes were used.
+    fn parse(&mut self, bytes: &[u8], moment: Instant, cx: &mut Context<'_>) -> usize {
+        let mut used = 0;
+        let mut call: Option<Call<H>> = None;
+        while used < bytes.len() && matches!(self.stage, Stage::Head) {
+            if self.output.len() >= HIGH_WATER {
+                self.is_input_fresh = true;
+                break;
+            }
+            let mut head = HeadBox::take();
+            let parsed = parse_request(
+                &bytes[used..],
+                &self.shared.options.head,
+                &mut head.parsed,
+                &mut self.progress,
+            );
+            match parsed {
+                Ok(Parse::Complete(count)) => used += count,
+                Ok(Parse::Partial) => break,
+                Err(reject) => {
+                    self.reject(reject, moment);
+                    return bytes.len();
+                }
+            }
+            self.exchange = Exchange::of(&head.parsed, moment);
+            match self.open_body(&mut head, &bytes[used..]) {
+                Ok((count, body)) => {
+                    used += count;
+                    self.answer(head, body, &mut call, moment, cx);
+                }
+                Err(reject) => {
+                    self.reject(reject, moment);
+                    return bytes.len();
+                }
+            }
+        }
+        used
+    }
+
+    /// The body of the request, and how many of `bytes` belong to it.
+    #[inline]
+    fn open_body(&mut self, head: &mut HeadBox, bytes: &[u8]) -> Result<(usize, Body), Reject> {
+        let framing = head.parsed.framing;
+        if framing.is_empty() {
+            return Ok((0, Body::empty()));
+        }
+        let allowed = self.shared.handler.max_body(&head.parsed).unwrap_or(self.shared.options.max_body);
+        head.max_body = allowed;
+        check_length(framing, allowed)?;
+        if let Some(count) = whole_length(framing, bytes) {
+            return Ok((count, Body::from(bytes[..count].to_vec())));
+        }
+        let (mut intake, incoming) =
+            Intake::new(framing, allowed, head.parsed.expect_continue && bytes.is_empty());
+        let mut used = 0;
+        if !bytes.is_empty() {
+            used = intake.take(bytes)?;
+        }
+        if !intake.is_done() {
+            self.intake = Some(Box::new(intake));
+        }
+        Ok((used, Body::incoming(incoming)))
+    }
+
+    /// Calls the handler and polls it once.
+    #[inline]
+    fn answer(
+        &mut self,
+        mut head: HeadBox,
+        body: Body,
+        call: &mut Option<Call<H>>,
+        moment: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        head.number = self.session().conn.life().count_message();
+        if head.max_body == 0 {
+            head.max_body = self.shared.options.max_body;
+        }
+        if head.number >= self.shared.options.max_requests {
+            self.exchange.keeps_alive = false;
+        }
+        head.conn = Some(self.conn_info());
+        let shared = self.shared.clone();
+        let request = Request::new(head, body);
+        let begun = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.handler.call(request)));
+        let future = match begun {
+            Ok(future) => future,
+            Err(panic) => {
+                let response = shared.on_panic(&*panic);
+                return self.respond(response, moment);
+            }
+        };
+        let mut slot = call.take().unwrap_or_else(|| Box::pin(None));
+        slot.set(Some(future));
+        match poll_call::<H>(&mut slot, &shared, cx) {
+            Poll::Ready(response) => {
+                slot.set(None);
+                *call = Some(slot);
+                self.respond(response, moment);
+            }
+            Poll::Pending => self.wait_for_handler(slot, moment),
+        }
+    }
+
+    fn wait_for_handler(&mut self, call: Call<H>, moment: Instant) {
+        self.stage = Stage::Handler { call, is_polled: true, is_abandoned: false };
+        let session = self.session();
+        session.on_busy(moment);
+        match self.intake {
+            Some(_) => session.timer().arm(moment + self.shared.options.read_timeout),
+            None => session.timer().disarm(),
+        }
+    }
+
+    #[inline]
+    fn conn_info(&mut self) -> Arc<ConnInfo> {
+        if let Some(info) = &self.info {
+            return info.clone();
+        }
+        let session = self.session();
+        let context = session.context().cloned();
+        let info = ConnInfo::new(session.conn.shared_life(), session.conn.tls_info(), context);
+        self.info.insert(Arc::new(info)).clone()
+    }
+
+    /// Encodes a response and decides what comes next on this connection.
+    #[inline]
+    pub(super) fn respond(&mut self, mut response: Response, moment: Instant) {
+        let upgrade = match response.upgrade.take() {
+            Some(upgrade) if self.exchange.wants_upgrade => Some(upgrade),
+            Some(_) => {
+                response = Response::new(StatusCode::UPGRADE_REQUIRED);
+                None
+            }
+            None => None,
+        };
+        if upgrade.is_some() && self.exchange.is_connect {
+            response.status = StatusCode::OK;
+        }
+        let keeps_alive = upgrade.is_none() && self.may_keep(&response);
+        let status = response.status;
+        self.shared.stats.count_response(status);
+        self.unsent += 1;
+        let context = HeadContext {
+            exchange: &self.exchange,
+            keeps_alive,
+            idle_seconds: self.session().options().idle_timeout.as_secs(),
+            now: moment,
+            server: self.shared.options.server_name.as_ref(),
+        };
+        // `context` borrows what `output` does not touch.
+        let mut output = std::mem::take(&mut self.output);
+        let rest = respond::encode_response(&mut output, response, &context);
+        self.output = output;
+        match (upgrade, rest) {
+            (Some(upgrade), _) => self.stage = Stage::Upgrade(upgrade),
+            (None, Rest::Whole) => self.on_response_whole(keeps_alive, moment),
+            (None, Rest::Stream(body, frame)) => {
+                self.session().on_busy(moment);
+                self.session().timer().disarm();
+                self.stage = Stage::Body(Box::new(Sending { body, frame, keeps_alive }));
+            }
+        }
+    }
+
+    /// May another request follow this response on the connection?
+    #[inline]
+    fn may_keep(&self, response: &Response) -> bool {
+        let is_open_ended = self.exchange.allows_body(response.status)
+            && respond::frame_of(&response.body, &self.exchange) == respond::Frame::Close;
+        let can_skip_body = self.intake.as_ref().is_none_or(|intake| intake.is_done() || intake.can_drain());
+        self.exchange.keeps_alive
+            && !response.closes
+            && !is_open_ended
+            && can_skip_body
+            && !self.session().is_draining()
+            && response.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// The response is encoded to its end.
+    #[inline]
+    pub(super) fn on_response_whole(&mut self, keeps_alive: bool, moment: Instant) {
+        let has_unread_body = self.intake.as_ref().is_some_and(|intake| !intake.is_done());
+        if !keeps_alive {
+            self.stage = Stage::Finish { cause: self.close_cause(has_unread_body), lingers: has_unread_body };
+            return;
+        }
+        self.stage = Stage::Head;
+        if !has_unread_body {
+            self.intake = None;
+            return;
+        }
+        if let Some(intake) = &mut self.intake {
+            intake.start_drain();
+            self.stage = Stage::Drain;
+            self.session().timer().arm(moment + self.shared.options.read_timeout);
+        }
+    }
+
+    fn close_cause(&self, has_unread_body: bool) -> Cause {
+        let session = self.session();
+        if session.is_draining() {
+            Cause::Shutdown
+        } else if has_unread_body {
+            Cause::BodyNotDrained
+        } else if session.conn.life().messages() >= self.shared.options.max_requests {
+            Cause::MaxRequestsLocal
+        } else if self.exchange.keeps_alive {
+            Cause::OwnCloseHeader
+        } else {
+            Cause::PeerCloseHeader
+        }
+    }
+
+    /// Answers what can't be served, and closes: where the next request begins is unknown.
+    #[cold]
+    pub(super) fn reject(&mut self, reject: Reject, moment: Instant) {
+        self.shared.stats.count(Event::Rejected);
+        tracing::debug!(status = reject.status, reason = reject.reason, "request refused");
+        self.exchange = Exchange { keeps_alive: false, ..Exchange::none(moment) };
+        self.intake = None;
+        self.input.clear();
+        self.respond(respond::reject_response(reject.status, reject.reason), moment);
+        self.session().conn.life().set_state(ConnState::Closing, moment);
+        self.stage = Stage::Finish { cause: Cause::ProtocolError, lingers: true };
+    }
+}
+
+/// The length of a body that is wholly there.
+#[inline]
+fn whole_length(framing: Framing, bytes: &[u8]) -> Option<usize> {
+    match framing {
+        Framing::Length(length) => usize::try_from(length).ok().filter(|length| *length <= bytes.len()),
+        _ => None,
+    }
+}
