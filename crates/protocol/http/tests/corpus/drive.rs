@@ -17,36 +17,33 @@ pub fn serve<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
         };
         let upgrade = head.method == Method::CONNECT;
         let last = if upgrade { Some(End::Upgrade) } else { (!head.keep_alive).then_some(End::Close) };
-        Ok(Some((used, head.framing, last)))
+        Ok(Some((used, Some((head.framing, last)))))
     })
 }
 
 /// What becomes of these bytes at a client that sent one request and then sees the connection close.
 pub fn fetch<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let (mut head, mut progress, limits) = (ResponseHead::new(), Progress::default(), HeadLimits::DEFAULT);
-    let outcome = drive(pieces, |buf| {
-        let mut interim = 0;
-        loop {
-            match parse_response(&buf[interim..], &limits, method, &mut head, &mut progress)? {
-                Parse::Partial => return Ok(None),
-                Parse::Complete(used) if head.is_interim() => interim += used,
-                Parse::Complete(used) => {
-                    let end = match head.framing {
-                        _ if head.upgrade => End::Upgrade,
-                        Framing::UntilClose => End::UntilClose,
-                        _ if head.keep_alive => End::Open,
-                        _ => End::Close,
-                    };
-                    return Ok(Some((interim + used, head.framing, Some(end))));
-                }
-            }
-        }
+    let mut outcome = drive(pieces, |buf| {
+        let Parse::Complete(used) = parse_response(buf, &limits, method, &mut head, &mut progress)? else {
+            return Ok(None);
+        };
+        let end = match head.framing {
+            _ if head.upgrade => End::Upgrade,
+            Framing::UntilClose => End::UntilClose,
+            _ if head.keep_alive => End::Open,
+            _ => End::Close,
+        };
+        Ok(Some((used, (!head.is_interim()).then_some((head.framing, Some(end))))))
     });
+    if let End::Reject(status) = &mut outcome.end {
+        *status = 502;
+    }
     outcome
 }
 
-/// What a head said: bytes used, the body that follows, and the end if no message may follow.
-type Head = Option<(usize, Framing, Option<End>)>;
+/// What a head said: bytes used, and, if it isn't an interim one, the body that follows, and the end if no message may.
+type Head = Option<(usize, Option<(Framing, Option<End>)>)>;
 
 fn drive<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -86,8 +83,9 @@ impl Conn {
     ) -> Result<Option<End>, Reject> {
         loop {
             if self.reading.is_none() {
-                let Some((used, framing, last)) = parse(&self.buf)? else { return Ok(None) };
+                let Some((used, message)) = parse(&self.buf)? else { return Ok(None) };
                 self.buf.drain(..used);
+                let Some((framing, last)) = message else { continue };
                 self.reading = Some(Body { framing, chunks: ChunkedDecoder::new(), data: Vec::new(), last });
             }
             let Some(body) = &mut self.reading else { return Ok(None) };
