@@ -13,7 +13,6 @@ use crate::queue::Ticket;
 use crate::{Bucket, Lent, Permit, Pooled};
 
 /// What a checkout ends with.
-#[derive(Debug)]
 pub enum Grant<S: Pooled> {
     /// A session that was there.
     Session(Lent<S>),
@@ -85,6 +84,15 @@ impl<S: Pooled> Drop for Checkout<S> {
     fn drop(&mut self) {
         if let State::Waiting(ticket) = std::mem::replace(&mut self.state, State::Done) {
             self.bucket.leave(ticket, self.shard);
+        }
+    }
+}
+
+impl<S: Pooled> fmt::Debug for Grant<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(lent) => f.debug_tuple("Session").field(lent).finish(),
+            Self::Dial(_) => f.write_str("Dial"),
         }
     }
 }

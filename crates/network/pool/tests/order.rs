@@ -10,7 +10,8 @@ fn session_given_back_last_is_lent_first() {
     let room = Room::with_max_open(3);
     let (a, b, c) = (room.open("a"), room.open("b"), room.open("c"));
     [b, c, a].into_iter().for_each(|lent| room.give_back(lent));
-    let names: Vec<_> = [room.take(), room.take(), room.take()].iter().map(|lent| lent.name.clone()).collect();
+    let names: Vec<_> =
+        [room.take(), room.take(), room.take()].iter().map(|lent| lent.name.clone()).collect();
     assert_eq!(names, ["a", "c", "b"]);
 }
 
@@ -55,10 +56,8 @@ fn newcomer_does_not_overtake_one_who_waits() {
 #[test]
 fn own_shard_comes_before_stealing() {
     let room = Room::new(PoolOptions::default().shards(3).max_open(3));
-    for (shard, name) in ["zero", "one", "two"].into_iter().enumerate() {
-        // Opened first and given back later, so that none is reused.
-        room.permit().fill(room.world.open(name), room.now).give_back_shard(&room, shard);
-    }
+    let lent = ["zero", "one", "two"].map(|name| room.open(name));
+    lent.into_iter().enumerate().for_each(|(shard, lent)| lent.give_back(shard, room.now));
     let order: Vec<_> = (0..3).map(|_| room.bucket.try_checkout(1, room.now).expect("idle")).collect();
     let names: Vec<_> = order.iter().map(|lent| lent.name.as_str()).collect();
     assert_eq!(names, ["one", "two", "zero"]);
@@ -116,16 +115,4 @@ fn waiter_opens_when_a_place_becomes_free() {
     lent.close(millstream_pool::EvictCause::Closed);
     let lent = place(waiter.served()).fill(room.world.open("b"), room.now);
     assert_eq!((lent.name.as_str(), room.world.peak()), ("b", 1));
-}
-
-trait GiveBackTo {
-    fn give_back_shard(self, room: &Room, shard: usize);
-}
-
-impl GiveBackTo for millstream_pool::Lent<session::Session> {
-    /// Holds it while the next ones are opened: a session in stock would be taken instead.
-    fn give_back_shard(self, room: &Room, shard: usize) {
-        room.bucket.set_max_open(room.bucket.max_open());
-        self.give_back(shard, room.now);
-    }
 }
