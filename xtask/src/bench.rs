@@ -1,11 +1,119 @@
-//! x
-use anyhow::Result;
-pub(crate) struct Options;
+//! `cargo xtask bench`: Millstream beside its peers, in turn, on one machine, in one run. Ratios are what counts.
+
+mod build;
+mod client;
+mod cpu;
+mod figures;
+mod http;
+mod latency;
+mod load;
+mod machine;
+mod memory;
+mod results;
+mod server;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+/// What to measure, and how long.
+#[derive(Debug)]
+pub(crate) struct Options {
+    parts: Vec<Part>,
+    rounds: usize,
+    quick: bool,
+    /// Only these subjects; all if empty.
+    only: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Http,
+    HttpClient,
+    Memory,
+    Latency,
+}
+
+const PARTS: [(&str, Part); 4] = [
+    ("http", Part::Http),
+    ("http-client", Part::HttpClient),
+    ("memory", Part::Memory),
+    ("latency", Part::Latency),
+];
+
 impl Options {
-    pub(crate) fn parse(_: &[&str]) -> Result<Self> {
-        Ok(Self)
+    /// From the words after `bench`.
+    pub(crate) fn parse(words: &[&str]) -> Result<Self> {
+        let mut options = Self { parts: Vec::new(), rounds: 0, quick: false, only: Vec::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match *word {
+                "all" => options.parts.extend(PARTS.map(|(_, part)| part)),
+                "--quick" => options.quick = true,
+                "--rounds" => options.rounds = value()?.parse().context("--rounds needs a number")?,
+                "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                name => match PARTS.iter().find(|(known, _)| *known == name) {
+                    Some((_, part)) => options.parts.push(*part),
+                    None => bail!("`{name}` is no bench: http, http-client, memory, latency or all"),
+                },
+            }
+        }
+        if options.parts.is_empty() {
+            bail!("which bench? http, http-client, memory, latency or all");
+        }
+        if options.rounds == 0 {
+            options.rounds = if options.quick { 1 } else { 5 };
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, subject: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == subject)
+    }
+
+    /// Our programs that the parts need.
+    fn examples(&self) -> Vec<&'static str> {
+        let example = |part: &Part| if *part == Part::HttpClient { "02_fetch" } else { "01_hello" };
+        let mut examples: Vec<_> = self.parts.iter().map(example).collect();
+        examples.sort_unstable();
+        examples.dedup();
+        examples
+    }
+
+    /// Is it a full run, whose result is worth keeping?
+    fn is_full(&self) -> bool {
+        !self.quick && self.only.is_empty()
+    }
+
+    /// What was typed, for the record.
+    fn command(&self, part: &str) -> String {
+        format!("cargo xtask bench {part} --rounds {}", self.rounds)
     }
 }
-pub(crate) fn run(_: &std::path::Path, _: &Options) -> Result<std::process::ExitCode> {
-    Ok(std::process::ExitCode::SUCCESS)
+
+/// Builds everything, measures the parts that were asked for, prints and keeps the tables.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
+    let built = build::all(root, &options.examples())?;
+    machine::warn_if_busy();
+    for part in &options.parts {
+        let (title, name) = match part {
+            Part::Http => ("HTTP server", "http"),
+            Part::HttpClient => ("HTTP client", "http-client"),
+            Part::Memory => ("Memory of idle keep-alive connections", "memory"),
+            Part::Latency => ("Latency beside slow and computing requests", "latency"),
+        };
+        let text = match part {
+            Part::Http => http::measure(&built, options)?,
+            Part::HttpClient => client::measure(&built, options)?,
+            Part::Memory => memory::measure(&built, options)?,
+            Part::Latency => latency::measure(&built, options)?,
+        };
+        println!("\n## {title}\n\n{text}");
+        if options.is_full() {
+            results::keep(root, title, &machine::describe(root, &options.command(name)), &text)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
