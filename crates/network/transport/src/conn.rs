@@ -168,14 +168,9 @@ impl Conn {
     /// When the handshake fails or the deadline passes; the connection is closed then.
     pub async fn start_tls(self, tls: &TlsClient, name: &str, deadline: Deadline) -> Result<Self> {
         let Self { stream, life } = self;
-        let started = Instant::now();
-        match tls.connect(stream, name, deadline).await {
-            Ok(stream) => Ok(Self::with_tls(stream, life, started)),
-            Err(error) => {
-                life.end(Cause::Tls);
-                Err(error)
-            }
-        }
+        let life = Handshaking::new(life);
+        let done = tls.connect(stream, name, deadline).await;
+        life.finish(done)
     }
 
     /// Speaks TLS from here on, as a server.
@@ -186,23 +181,47 @@ impl Conn {
     /// When the handshake fails or the deadline passes; the connection is closed then.
     pub async fn accept_tls(self, tls: &TlsServer, deadline: Deadline) -> Result<Self> {
         let Self { stream, life } = self;
-        let started = Instant::now();
-        match tls.accept(stream, deadline).await {
-            Ok(stream) => Ok(Self::with_tls(stream, life, started)),
+        let life = Handshaking::new(life);
+        let done = tls.accept(stream, deadline).await;
+        life.finish(done)
+    }
+
+    pub(crate) fn set_connect_time(&self, span: Duration) {
+        self.life.set_connect_time(span);
+    }
+}
+
+/// The record of a connection in its TLS handshake: dropped there, it was cancelled.
+struct Handshaking {
+    life: Option<LifeRef>,
+    started: Instant,
+}
+
+impl Handshaking {
+    fn new(life: LifeRef) -> Self {
+        Self { life: Some(life), started: Instant::now() }
+    }
+
+    fn finish(mut self, done: Result<Stream>) -> Result<Conn> {
+        let life = self.life.take().expect("finish is called once, and only it takes");
+        match done {
+            Ok(stream) => {
+                life.set_tls_time(self.started.elapsed());
+                Ok(Conn { stream, life })
+            }
             Err(error) => {
                 life.end(Cause::Tls);
                 Err(error)
             }
         }
     }
+}
 
-    fn with_tls(stream: Stream, life: LifeRef, started: Instant) -> Self {
-        life.set_tls_time(started.elapsed());
-        Self { stream, life }
-    }
-
-    pub(crate) fn set_connect_time(&self, span: Duration) {
-        self.life.set_connect_time(span);
+impl Drop for Handshaking {
+    fn drop(&mut self) {
+        if let Some(life) = &self.life {
+            life.end(Cause::Cancelled);
+        }
     }
 }
 

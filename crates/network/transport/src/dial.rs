@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, UnixStream};
 
@@ -146,6 +147,8 @@ async fn connect_tcp(address: SocketAddr, options: &DialOptions) -> io::Result<S
         socket.set_tcp_user_timeout(options.tcp_user_timeout)?;
     }
     if let Some(local) = options.local_addr {
+        // Without it the bind would take a port for all destinations, not for this one (ip(7)).
+        nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(local, 0).into()).map_err(|error| not_ours(error, local))?;
     }
     TcpSocket::from_std_stream(socket.into()).connect(address).await.map(Stream::Tcp)

@@ -74,7 +74,8 @@ impl TlsClient {
 fn server_name(name: &str) -> Result<ServerName<'static>> {
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     let bare = bare.strip_suffix('.').unwrap_or(bare); // a name in SNI has no final dot (RFC 6066 §3)
-    let parsed = ServerName::try_from(bare).map_err(|_| Error::invalid(format!("{name:?} is no server name")))?;
+    let parsed =
+        ServerName::try_from(bare).map_err(|_| Error::invalid(format!("{name:?} is no server name")))?;
     Ok(parsed.to_owned())
 }
 

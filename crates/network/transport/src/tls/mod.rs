@@ -31,10 +31,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Runs a handshake until `deadline`. It lives in a box of its own: a handshake is several KiB large, and the task that
 /// waits for it would keep that room for as long as the connection lives.
-async fn within<T>(
-    deadline: Deadline,
-    handshake: impl Future<Output = std::io::Result<T>>,
-) -> Result<T> {
+async fn within<T>(deadline: Deadline, handshake: impl Future<Output = std::io::Result<T>>) -> Result<T> {
     let limit = deadline.remaining(tokio::time::Instant::now().into_std());
     match Box::pin(tokio::time::timeout_at(deadline.moment().into(), handshake)).await {
         Ok(result) => result.map_err(error::handshake),

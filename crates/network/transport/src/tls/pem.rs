@@ -65,7 +65,8 @@ impl Pem {
         what: &str,
         items: impl Iterator<Item = Result<T, rustls_pki_types::pem::Error>>,
     ) -> Result<Vec<T>> {
-        let items: Vec<T> = items.collect::<Result<_, _>>().map_err(|error| self.bad(what, pem_error(&error)))?;
+        let items: Vec<T> =
+            items.collect::<Result<_, _>>().map_err(|error| self.bad(what, pem_error(&error)))?;
         if items.is_empty() {
             return Err(self.bad(what, "it holds none"));
         }
