@@ -44,6 +44,7 @@ pub(super) fn describe(error: &Tls) -> String {
         Tls::AlertReceived(alert) => refusal(*alert),
         Tls::InvalidMessage(_) => "peer does not speak TLS".to_owned(),
         Tls::NoApplicationProtocol => "no application protocol in common (ALPN)".to_owned(),
+        Tls::InconsistentKeys(_) => "the private key belongs to another certificate".to_owned(),
         Tls::NoCertificatesPresented => "peer sent no certificate, but one is required".to_owned(),
         Tls::PeerIncompatible(why) => format!("no TLS version or cipher in common ({why:?})"),
         other => other.to_string(),
@@ -66,7 +67,7 @@ fn certificate(bad: &Bad) -> String {
         }
         Bad::NotValidForName => "certificate not valid for this name".to_owned(),
         Bad::NotValidForNameContext { expected, presented } => {
-            let shown: Vec<_> = presented.iter().take(NAMES_SHOWN).map(String::as_str).collect();
+            let shown: Vec<_> = presented.iter().take(NAMES_SHOWN).map(|name| bare(name)).collect();
             let more = if presented.len() > NAMES_SHOWN { ", ..." } else { "" };
             let expected = expected.to_str();
             format!("certificate not valid for name {expected}, only for {}{more}", shown.join(", "))
@@ -75,6 +76,12 @@ fn certificate(bad: &Bad) -> String {
         Bad::BadEncoding => "certificate is malformed".to_owned(),
         other => format!("certificate not accepted: {other}"),
     }
+}
+
+/// `DnsName("x.org")`, as rustls shows a presented name, without the wrapping.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    inner.trim_matches('"')
 }
 
 fn refusal(alert: Alert) -> String {
