@@ -1,0 +1,276 @@
+//! One call: checkout, exchange, retry.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use millstream_base::{Deadline, EngineId, Error, Phase, Result, Seen, Slot as WorkerSlot};
+use millstream_pool::{Bucket, Grant, Pool, PoolOptions};
+use millstream_runtime::{Engine, Stage, Worker, now, spawn_local};
+use millstream_transport::{Cause, LifeTable, Opener};
+use millstream_upstream::Resolve;
+
+use crate::dialer::{self, LentOf};
+use crate::lease::shard;
+use crate::retry::{Budget, may_retry};
+use crate::slot::Slot;
+use crate::stats::{self, Event, Stats};
+use crate::{ClientOptions, Lease, PoolStats, Protocol, SystemResolver, Target};
+
+/// A client of one protocol: its connections, shared by whoever has a clone. Dropping the last clone closes the idle
+/// ones; those in use end with their calls.
+pub struct Client<P: Protocol>(Arc<Shared<P>>);
+
+pub(crate) struct Shared<P: Protocol> {
+    pub(crate) protocol: P,
+    pub(crate) options: ClientOptions,
+    pub(crate) engine: EngineId,
+    pub(crate) lives: LifeTable,
+    pub(crate) pool: Pool<Target, Slot<P::Session>>,
+    pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) stats: Stats,
+    budget: Budget,
+    workers: Box<[Worker]>,
+    next_home: AtomicUsize,
+}
+
+/// What one call may differ in from the client's options.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Call {
+    /// The call's deadline, if it is not the client's.
+    pub timeout: Option<Duration>,
+}
+
+impl Call {
+    /// As the client's options say.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this deadline.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// How often idle connections are looked through for those past their time.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl<P: Protocol> Client<P> {
+    /// A client whose connections live on this engine's workers. It does not keep the engine alive.
+    pub fn new(engine: &Engine, lives: LifeTable, protocol: P, options: ClientOptions) -> Self {
+        let resolver = Arc::new(SystemResolver::new(engine.workers()[0].clone()));
+        Self::with_resolver(engine, lives, protocol, options, resolver)
+    }
+
+    /// The same with another resolver.
+    pub fn with_resolver(
+        engine: &Engine,
+        lives: LifeTable,
+        protocol: P,
+        options: ClientOptions,
+        resolver: Arc<dyn Resolve>,
+    ) -> Self {
+        let workers: Box<[Worker]> = engine.workers().into();
+        let pool = PoolOptions::default()
+            .shards(workers.len())
+            .max_open(options.max_open)
+            .max_idle(options.max_open)
+            .max_waiters(options.max_waiters)
+            .idle_timeout(options.idle_timeout)
+            .lifetime(options.lifetime);
+        let shared = Arc::new(Shared {
+            protocol,
+            options,
+            engine: engine.id(),
+            lives,
+            pool: Pool::new(pool),
+            resolver,
+            stats: Stats::new(engine),
+            budget: Budget::new(),
+            workers,
+            next_home: AtomicUsize::new(0),
+        });
+        stats::register(engine, &shared);
+        sweep(engine, Arc::downgrade(&shared));
+        Self(shared)
+    }
+
+    /// The protocol.
+    pub fn protocol(&self) -> &P {
+        &self.0.protocol
+    }
+
+    /// The options.
+    pub fn options(&self) -> &ClientOptions {
+        &self.0.options
+    }
+
+    /// The pool's numbers, over all targets.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.0.pool.totals()
+    }
+
+    /// Closes all idle connections now; those in use as they come back.
+    pub fn close_idle(&self) {
+        drop(self.0.pool.close_all());
+    }
+
+    /// Sends `request` to `target` and gives the reply.
+    ///
+    /// Dropping the future cancels: the connection in use is closed, a connection being made goes to stock.
+    ///
+    /// # Errors
+    /// With phase, origin and whether the peer may have acted on the request. A call that failed on a reused connection
+    /// in a way that is safe to repeat was repeated once already.
+    pub async fn call(&self, target: &Target, request: P::Request, call: Call) -> Result<P::Reply> {
+        let shared = &self.0;
+        let started = now();
+        let deadline = Deadline::after(started, call.timeout.unwrap_or(shared.options.call_timeout));
+        shared.stats.count(Event::Call);
+        shared.budget.earn();
+        let bucket = shared.pool.bucket(target);
+        let lent = match bucket.try_checkout(shard(shared.engine), started) {
+            Some(lent) => lent,
+            None => shared
+                .checkout(target, &bucket, deadline)
+                .await
+                .map_err(|error| shared.fail(error, started))?,
+        };
+        let lease = Lease::<P>::new(lent, shared.engine);
+        let was_reused = lease.is_reused();
+        let failed = match shared.protocol.call(lease, request, deadline).await {
+            Ok(reply) => return Ok(reply),
+            Err(failed) => failed,
+        };
+        let may_retry = shared.options.retries && may_retry(&shared.protocol, &failed, was_reused);
+        match failed.request {
+            Some(request) if may_retry && shared.budget.spend() => self
+                .call_again(target, &bucket, request, deadline)
+                .await
+                .map_err(|error| shared.fail(error, started)),
+            _ => Err(shared.fail(failed.error.with_target(target.to_string()), started)),
+        }
+    }
+
+    /// The second try: always on a fresh connection.
+    async fn call_again(
+        &self,
+        target: &Target,
+        bucket: &Arc<Bucket<Slot<P::Session>>>,
+        request: P::Request,
+        deadline: Deadline,
+    ) -> Result<P::Reply> {
+        let shared = &self.0;
+        shared.stats.count(Event::Retried);
+        let permit = match shared.grant(bucket, deadline).await? {
+            Grant::Dial(permit) => permit,
+            Grant::Session(lent) => {
+                // One that lay beside the broken one is as suspect: its place is worth more than it.
+                let (slot, permit) = lent.detach();
+                slot.session_end(Cause::StaleOnCheckout);
+                permit
+            }
+        };
+        let lent = dialer::open(shared, target, permit, Opener::Retry, deadline).await?;
+        let lease = Lease::<P>::new(lent, shared.engine);
+        shared.protocol.call(lease, request, deadline).await.map_err(|failed| failed.error)
+    }
+}
+
+impl<P: Protocol> Shared<P> {
+    /// The worker a new connection lives on: the caller's own, else one after the other.
+    pub(crate) fn home(&self) -> &Worker {
+        let own = WorkerSlot::index_in(self.engine);
+        let index = own.unwrap_or_else(|| self.next_home.fetch_add(1, Relaxed) % self.workers.len());
+        &self.workers[index]
+    }
+
+    #[cold]
+    fn fail(&self, error: Error, started: Instant) -> Error {
+        self.stats.count(Event::Failed);
+        error.with_elapsed(now().saturating_duration_since(started))
+    }
+
+    /// A session from stock, from another caller, or a new one.
+    async fn checkout(
+        self: &Arc<Self>,
+        target: &Target,
+        bucket: &Arc<Bucket<Slot<P::Session>>>,
+        deadline: Deadline,
+    ) -> Result<LentOf<P>> {
+        match self.grant(bucket, deadline).await.map_err(|error| error.with_target(target.to_string()))? {
+            Grant::Session(lent) => Ok(lent),
+            Grant::Dial(permit) => {
+                let stats = bucket.stats();
+                let opener = if stats.open == 0 { Opener::PoolEmpty } else { Opener::AllBusy };
+                dialer::open(self, target, permit, opener, deadline).await
+            }
+        }
+    }
+
+    async fn grant(
+        &self,
+        bucket: &Arc<Bucket<Slot<P::Session>>>,
+        deadline: Deadline,
+    ) -> Result<Grant<Slot<P::Session>>> {
+        let begun = now();
+        let limit = deadline.earlier(Deadline::after(begun, self.options.checkout_timeout));
+        let mut checkout = pin!(bucket.checkout(shard(self.engine), begun));
+        let mut timer = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(grant) = checkout.as_mut().poll(cx) {
+                return Poll::Ready(
+                    grant.map_err(|error| error.with_phase(Phase::Checkout).with_seen(Seen::No)),
+                );
+            }
+            let timer = timer.get_or_insert_with(|| {
+                let timer = self.home().wheel().timer();
+                timer.arm(limit.moment());
+                timer
+            });
+            let late = || Error::timeout(Phase::Checkout, limit.remaining(begun)).with_seen(Seen::No);
+            timer.poll_expired(cx).map(|()| Err(late()))
+        })
+        .await
+    }
+}
+
+/// Lets go of idle connections past their time, and of all when the engine drains. Ends with the client.
+fn sweep<P: Protocol>(engine: &Engine, client: Weak<Shared<P>>) {
+    let worker = engine.workers()[0].clone();
+    let home = worker.clone();
+    // An error means that the engine has stopped already.
+    let _ = worker.run(move || {
+        spawn_local(async move {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                let Some(client) = client.upgrade() else { return };
+                let is_running = home.engine().is_some_and(|engine| engine.stage() == Stage::Running);
+                if is_running {
+                    drop(client.pool.sweep(now()));
+                } else {
+                    drop(client.pool.close_all());
+                }
+            }
+        });
+    });
+}
+
+impl<P: Protocol> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Protocol> std::fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.0.protocol.name())
+    }
+}

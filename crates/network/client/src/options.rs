@@ -1,0 +1,63 @@
+//! Settings of a client, and their defaults with reasons.
+
+use std::time::Duration;
+
+use millstream_transport::DialOptions;
+
+/// A call, from its begin to the end of its reply's head (bodies have their own limit).
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Waiting for a connection while all are in use.
+pub const DEFAULT_CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the request's last byte to the reply's first.
+pub const DEFAULT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence between two reads of a reply.
+pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept, unless the peer says less.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection is used at all, ± 20 %, so that changes of DNS and load balancers are followed.
+pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// Connections to one target at most.
+pub const DEFAULT_MAX_OPEN: usize = 1024;
+
+/// Settings of a client that do not depend on its protocol.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// A call's deadline, unless the call brings its own.
+    pub call_timeout: Duration,
+    /// Waiting for a connection.
+    pub checkout_timeout: Duration,
+    /// From the request's last byte to the reply's first.
+    pub first_byte_timeout: Duration,
+    /// Silence between two reads of a reply.
+    pub read_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// How long a connection is used at all.
+    pub lifetime: Duration,
+    /// Connections to one target at most.
+    pub max_open: usize,
+    /// Callers that may wait for a connection to one target.
+    pub max_waiters: usize,
+    /// Whether a call is tried again when that is safe: once, on a fresh connection.
+    pub retries: bool,
+    /// How connections are made.
+    pub dial: DialOptions,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            call_timeout: DEFAULT_CALL_TIMEOUT,
+            checkout_timeout: DEFAULT_CHECKOUT_TIMEOUT,
+            first_byte_timeout: DEFAULT_FIRST_BYTE_TIMEOUT,
+            read_timeout: DEFAULT_READ_TIMEOUT,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            lifetime: DEFAULT_LIFETIME,
+            max_open: DEFAULT_MAX_OPEN,
+            max_waiters: 65_536,
+            retries: true,
+            dial: DialOptions::default(),
+        }
+    }
+}
