@@ -14,6 +14,12 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The number `name` in a line of flat JSON.
+pub(super) fn field(json: &str, name: &str) -> Option<f64> {
+    let (_, rest) = json.split_once(&format!("\"{name}\":"))?;
+    rest.split([',', '}']).next()?.trim().parse().ok()
+}
+
 /// Ours over theirs, round by round: what changes on the machine between rounds cancels out.
 #[derive(Debug)]
 pub(super) struct Ratio {
@@ -66,6 +72,13 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median([]).is_nan());
+    }
+
+    #[test]
+    fn field_of_json_is_found() {
+        let json = "{\"requests\":3,\"seconds\": 0.5}";
+        assert_eq!((field(json, "requests"), field(json, "seconds")), (Some(3.0), Some(0.5)));
+        assert_eq!(field(json, "request"), None);
     }
 
     #[test]
