@@ -13,7 +13,7 @@ mod session;
 mod simple;
 mod stats;
 
-pub use millstream_runtime::{Engine, Label, Shutdown, Timer, Worker, note, now, spawn_local};
+pub use millstream_runtime::{Engine, Label, Shutdown, Stage, Timer, Worker, note, now, spawn_local};
 pub use millstream_transport as transport;
 pub use options::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, MakeContext, ServerOptions,

@@ -84,19 +84,23 @@ impl LifeTable {
 
     /// Copies of all live records. Connections that come and go meanwhile may be in it or not.
     pub fn snapshot(&self) -> Vec<LifeSnapshot> {
-        let mut snapshots = Vec::new();
+        self.select(usize::MAX, |_| true)
+    }
+
+    /// Copies of the live records that `wants` accepts, at most `limit` of them, in no order. No lock is held while it
+    /// runs.
+    pub fn select(&self, limit: usize, wants: impl Fn(&Life) -> bool) -> Vec<LifeSnapshot> {
+        let mut chosen = Vec::new();
         for shard in &self.0.shards {
             let mut from = 0;
-            loop {
-                let lives = shard.lock().batch(from);
+            while chosen.len() < limit {
+                let Some(lives) = shard.lock().batch(from) else { break };
                 from += BATCH;
-                match lives {
-                    Some(lives) => snapshots.extend(lives.iter().map(|life| life.snapshot())),
-                    None => break,
-                }
+                let wanted = lives.iter().filter(|life| wants(life)).take(limit - chosen.len());
+                chosen.extend(wanted.map(|life| life.snapshot()));
             }
         }
-        snapshots
+        chosen
     }
 }
 
