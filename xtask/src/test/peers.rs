@@ -14,7 +14,7 @@ struct Peer {
 }
 
 const PEERS: &[Peer] = &[
-    Peer { program: "nginx", package: "nginx-light", tests: "our client against nginx" },
+    Peer { program: "nginx", package: "nginx", tests: "our client against nginx" },
     Peer { program: "wrk", package: "wrk", tests: "our server under wrk" },
     Peer { program: "ab", package: "apache2-utils", tests: "our server under ab" },
     Peer { program: "curl", package: "curl", tests: "our server and program beside curl" },
@@ -64,6 +64,11 @@ fn apt_install(privilege: &[&str], missing: &[&Peer]) {
     println!("real peers: installing {}", packages.join(", "));
     apt(privilege, &["update", "-qq"]);
     apt(privilege, &[["install", "-y", "-qq", "--no-install-recommends"].as_slice(), &packages].concat());
+    if packages.contains(&"nginx") {
+        // Its package starts a server on port 80 for all the world; tests start their own.
+        let words = [privilege, &["systemctl", "disable", "--now", "nginx"]].concat();
+        process::succeeds(words[0], &words[1..]);
+    }
 }
 
 /// A failure is no end: what is missing after it is reported, and its tests are skipped.
