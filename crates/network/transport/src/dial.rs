@@ -97,7 +97,7 @@ pub async fn dial(
     match &options.tls {
         None => Ok(conn),
         Some((client, name)) => {
-            let limit = Deadline::after(Instant::now(), options.tls_timeout);
+            let limit = Deadline::after(tokio::time::Instant::now().into_std(), options.tls_timeout);
             conn.start_tls(client, name, deadline.earlier(limit)).await
         }
     }

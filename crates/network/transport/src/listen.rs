@@ -1,25 +1,20 @@
-//! Listening: bind, share a port between workers, accept.
+//! Listening: bind, share a port between workers.
 //!
 //! A [`Listener`] is bound and belongs to no thread; [`Listener::register`] gives it to the reactor of the thread that
-//! will accept. What it accepts belongs to no reactor either, so that another worker can take it.
+//! will accept.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
-use rustix::io::Errno;
-use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
 
-use crate::{Addr, ListenAddr, Opener, Opening, Side, Stream};
+use crate::{Acceptor, Addr, ListenAddr};
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -176,10 +171,7 @@ impl Listener {
     /// # Panics
     /// Outside a tokio runtime with I/O.
     pub fn register(self) -> Result<Acceptor> {
-        // Watched as if it were a stream: that type lets us ask for readiness and accept by ourselves, without unsafe
-        // code. Only its readiness is used.
-        let watched = TcpStream::from_std(self.socket.into())?;
-        Ok(Acceptor { watched, local: self.local, ignored: 0, _file: self.file })
+        Acceptor::new(self.socket, self.local, self.file)
     }
 }
 
@@ -225,7 +217,7 @@ fn is_refused(path: &Path) -> bool {
 
 /// The file of a Unix socket, removed when the last listener on it goes.
 #[derive(Debug)]
-struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -252,141 +244,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// A listener watched by one thread's reactor.
-#[derive(Debug)]
-pub struct Acceptor {
-    watched: TcpStream,
-    local: Addr,
-    ignored: u64,
-    _file: Option<Arc<SocketFile>>,
-}
-
-/// Why nothing could be accepted.
-#[derive(Debug)]
-pub enum AcceptError {
-    /// Out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`): pause, then go on. Connections wait in
-    /// the kernel's queue.
-    Exhausted(io::Error),
-    /// The listener itself is broken.
-    Broken(io::Error),
-}
-
-impl Acceptor {
-    /// Accepts one connection, in one syscall. Connections that died in the queue are skipped and counted.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
-        for _ in 0..SKIPS_PER_TURN {
-            ready!(self.watched.poll_read_ready(cx)).map_err(AcceptError::Broken)?;
-            let error = match self.try_accept() {
-                Ok(accepted) => return Poll::Ready(Ok(accepted)),
-                Err(error) => error,
-            };
-            match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN) => {} // the readiness is cleared: the next turn registers the waker
-                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    return Poll::Ready(Err(AcceptError::Exhausted(error)));
-                }
-                Some(errno) if died_in_queue(errno) => self.ignored += 1,
-                _ if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(Err(AcceptError::Broken(error))),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Accepts what is queued, without a waker; `WouldBlock` when nothing is.
-    fn try_accept(&self) -> io::Result<Accepted> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (socket, peer) = self.watched.try_io(Interest::READABLE, || {
-            rustix::net::acceptfrom_with(&self.watched, flags).map_err(io::Error::from)
-        })?;
-        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-        let peer = peer.map_or(Addr::Unix(None), Addr::Tcp);
-        Ok(Accepted { socket, peer, local: self.local.clone() })
-    }
-
-    /// Waits for one connection. Dropping the future loses none.
-    ///
-    /// # Errors
-    /// As [`AcceptError`] says.
-    pub async fn accept(&mut self) -> Result<Accepted, AcceptError> {
-        std::future::poll_fn(|cx| self.poll_accept(cx)).await
-    }
-
-    /// Connections that died before they were accepted.
-    pub fn ignored(&self) -> u64 {
-        self.ignored
-    }
-
-    /// Where it listens.
-    pub fn local_addr(&self) -> &Addr {
-        &self.local
-    }
-}
-
-/// Errors of accept(2) that concern one connection, not the listener.
-fn died_in_queue(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::CONNABORTED
-            | Errno::INTR
-            | Errno::PROTO
-            | Errno::PERM
-            | Errno::NETDOWN
-            | Errno::NOPROTOOPT
-            | Errno::HOSTDOWN
-            | Errno::NONET
-            | Errno::HOSTUNREACH
-            | Errno::OPNOTSUPP
-            | Errno::NETUNREACH
-            | Errno::TIMEDOUT
-    )
-}
-
-/// An accepted socket that no reactor watches yet: any worker can take it.
-#[derive(Debug)]
-pub struct Accepted {
-    socket: OwnedFd,
-    peer: Addr,
-    local: Addr,
-}
-
-impl Accepted {
-    /// The peer's address.
-    pub fn peer(&self) -> &Addr {
-        &self.peer
-    }
-
-    /// Registers it with the reactor of this thread.
-    ///
-    /// # Errors
-    /// When the reactor can't take it; the socket is closed then.
-    pub fn into_stream(self) -> io::Result<Stream> {
-        match self.peer {
-            Addr::Tcp(_) => TcpStream::from_std(self.socket.into()).map(Stream::Tcp),
-            _ => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
-        }
-    }
-
-    pub(crate) fn opening(&self) -> Opening {
-        Opening {
-            side: Side::Server,
-            opener: Opener::Accepted,
-            local: self.local.clone(),
-            peer: self.peer.clone(),
-        }
-    }
-}
-
-impl AsFd for Accepted {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 /// More than any kernel allows by default, so that `net.core.somaxconn` decides.
 const BACKLOG: u32 = 65_535;
 /// Before the shortest idle limits of common load balancers and NATs (a guess: cloud balancers use 60 to 350 s).
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
-/// Dead connections skipped before other work gets a turn: a guess.
-const SKIPS_PER_TURN: usize = 64;

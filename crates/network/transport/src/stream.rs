@@ -41,6 +41,8 @@ pub enum PeerEvent {
 /// A carrier that can't be peeked, with the byte that was read to see whether there is one.
 pub struct Ahead<T: ?Sized> {
     seen: Seen,
+    /// Who waits to read; kept so that looking does not take its place.
+    waker: Option<Waker>,
     io: T,
 }
 
@@ -54,7 +56,7 @@ enum Seen {
 impl Stream {
     /// Bytes carried by something that is no socket.
     pub fn other(io: impl Io) -> Self {
-        Self::Other(Box::new(Ahead { seen: Seen::Nothing, io }))
+        Self::Other(Box::new(Ahead { seen: Seen::Nothing, waker: None, io }))
     }
 
     /// Waits until the peer closes, breaks or sends, reading nothing that a later read would miss.
@@ -91,10 +93,7 @@ impl Stream {
             Self::Tcp(tcp) => seen(tcp.try_io(Interest::READABLE, || peek(tcp))),
             Self::Unix(unix) => seen(unix.try_io(Interest::READABLE, || peek(unix))),
             Self::Tls(tls) => tls.try_peer(),
-            Self::Other(other) => match other.poll_peer(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(event) => Some(event),
-                Poll::Pending => None,
-            },
+            Self::Other(other) => other.try_peer(),
         }
     }
 
@@ -103,13 +102,8 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.try_read(into),
             Self::Unix(unix) => unix.try_read(into),
-            Self::Tls(_) | Self::Other(_) => {
-                let mut buf = ReadBuf::new(into);
-                match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf) {
-                    Poll::Ready(result) => result.map(|()| buf.filled().len()),
-                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            }
+            Self::Tls(tls) => tls.try_read(into),
+            Self::Other(other) => other.try_read(into),
         }
     }
 
@@ -164,6 +158,7 @@ fn seen(peeked: io::Result<usize>) -> Option<PeerEvent> {
 
 impl Ahead<dyn Io> {
     fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<PeerEvent> {
+        self.keep_waker(cx);
         if let Seen::Nothing = self.seen {
             let mut byte = [0u8; 1];
             let mut buf = ReadBuf::new(&mut byte);
@@ -175,7 +170,31 @@ impl Ahead<dyn Io> {
         Poll::Ready(if matches!(self.seen, Seen::End) { PeerEvent::Fin } else { PeerEvent::Data })
     }
 
+    fn try_peer(&mut self) -> Option<PeerEvent> {
+        let waker = self.waker.clone().unwrap_or_else(|| Waker::noop().clone());
+        match self.poll_peer(&mut Context::from_waker(&waker)) {
+            Poll::Ready(event) => Some(event),
+            Poll::Pending => None,
+        }
+    }
+
+    fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let waker = self.waker.clone().unwrap_or_else(|| Waker::noop().clone());
+        let mut buf = ReadBuf::new(into);
+        match self.poll_read(&mut Context::from_waker(&waker), &mut buf) {
+            Poll::Ready(result) => result.map(|()| buf.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn keep_waker(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.keep_waker(cx);
         match self.seen {
             Seen::Nothing => return Pin::new(&mut self.io).poll_read(cx, buf),
             Seen::Byte(byte) if buf.remaining() > 0 => {

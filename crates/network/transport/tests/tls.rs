@@ -348,6 +348,22 @@ async fn tls_runs_inside_tls() {
     far.read_exact(&mut text).await.unwrap();
     assert_eq!(&text, b"deep");
     assert!(near.stream().socket().is_some());
+    assert!(far.try_peer().is_none());
+    near.close(Cause::Shutdown);
+    assert!(matches!(peer(&mut far).await, PeerEvent::Fin));
+    assert!(matches!(far.try_peer(), Some(PeerEvent::Fin)));
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_without_a_restart() {
+    let (authority, table) = (Authority::new(), LifeTable::default());
+    let client = trusting(&authority).build().unwrap();
+    let server = serving(&authority.expired(&["x.test"])).build().unwrap();
+    let on_a_worker = server.clone();
+    handshake(&client, &on_a_worker, "x.test", &table).await.0.unwrap_err();
+    server.replace(&serving(&authority.server(&["x.test"])).build().unwrap());
+    handshake(&client, &on_a_worker, "x.test", &table).await.0.unwrap();
+    server.replace(&on_a_worker);
 }
 
 #[tokio::test(start_paused = true)]

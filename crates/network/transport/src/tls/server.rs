@@ -1,7 +1,7 @@
 //! The server's side of TLS.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use millstream_base::{Deadline, Error, Result};
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -19,7 +19,7 @@ use crate::Stream;
 
 /// The server's side of TLS: its certificates and whom it lets in. Clones share everything.
 #[derive(Clone)]
-pub struct TlsServer(Arc<ServerConfig>);
+pub struct TlsServer(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl TlsServer {
     /// Settings, to be filled in.
@@ -43,9 +43,20 @@ impl TlsServer {
     /// # Errors
     /// When the handshake fails or the deadline passes.
     pub async fn accept(&self, stream: Stream, deadline: Deadline) -> Result<Stream> {
-        let acceptor = TlsAcceptor::from(self.0.clone());
+        let acceptor = TlsAcceptor::from(self.config());
         let tls = within(deadline, acceptor.accept(stream)).await?;
         Ok(Stream::Tls(Box::new(TlsStream::server(tls))))
+    }
+
+    /// Takes over the settings of `other`, here and in all clones, for connections accepted from now on: certificates
+    /// are renewed without a restart.
+    pub fn replace(&self, other: &Self) {
+        let config = other.config(); // before the lock: `other` may be a clone of us
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -133,7 +144,7 @@ impl TlsServerBuilder {
         config.ticketer = Ticketer::new().map_err(|error| error::refused(&error))?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols = self.alpn;
-        Ok(TlsServer(Arc::new(config)))
+        Ok(TlsServer(Arc::new(RwLock::new(Arc::new(config)))))
     }
 
     fn names(&self) -> Result<Names> {

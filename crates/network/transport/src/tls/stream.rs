@@ -75,6 +75,19 @@ impl TlsStream {
         }
     }
 
+    /// Reads what is there, without a waker.
+    pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        either!(&mut self.0, tls => {
+            let (io, session) = tls.get_mut();
+            match open_records(&mut **session, &mut Tried(io)) {
+                // At the end the reader knows whether the peer said so or the stream was cut.
+                Poll::Ready(PeerEvent::Data | PeerEvent::Fin) => session.reader().read(into),
+                Poll::Ready(PeerEvent::Reset(error)) => Err(error),
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        })
+    }
+
     /// Sends `close_notify` as far as the kernel takes it at once.
     pub(crate) fn try_close_notify(&mut self) {
         either!(&mut self.0, tls => {

@@ -1,0 +1,169 @@
+//! Accepting: one syscall a connection, given to whichever worker shall have it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use millstream_base::Result;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::listen::SocketFile;
+use crate::{Addr, Opener, Opening, Side, Stream};
+
+/// A listener watched by one thread's reactor.
+#[derive(Debug)]
+pub struct Acceptor {
+    watched: TcpStream,
+    local: Addr,
+    ignored: u64,
+    _file: Option<Arc<SocketFile>>,
+}
+
+/// Why nothing could be accepted.
+#[derive(Debug)]
+pub enum AcceptError {
+    /// Out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`): pause, then go on. Connections wait in
+    /// the kernel's queue.
+    Exhausted(io::Error),
+    /// The listener itself is broken.
+    Broken(io::Error),
+}
+
+impl std::fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exhausted(error) => write!(f, "can't accept for now: {error}"),
+            Self::Broken(error) => write!(f, "can't accept any more: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AcceptError {}
+
+impl Acceptor {
+    pub(crate) fn new(socket: OwnedFd, local: Addr, file: Option<Arc<SocketFile>>) -> Result<Self> {
+        // Watched as if it were a stream: that type lets us ask for readiness and accept by ourselves, without unsafe
+        // code. Nothing but its readiness is used.
+        let watched = TcpStream::from_std(socket.into())?;
+        Ok(Self { watched, local, ignored: 0, _file: file })
+    }
+
+    /// Accepts one connection, in one syscall. Connections that died in the queue are skipped and counted.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
+        for _ in 0..SKIPS_PER_TURN {
+            ready!(self.watched.poll_read_ready(cx)).map_err(AcceptError::Broken)?;
+            let error = match self.try_accept() {
+                Ok(accepted) => return Poll::Ready(Ok(accepted)),
+                Err(error) => error,
+            };
+            match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN) => {} // the readiness is cleared: the next turn registers the waker
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    return Poll::Ready(Err(AcceptError::Exhausted(error)));
+                }
+                Some(errno) if died_in_queue(errno) => self.ignored += 1,
+                _ if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(Err(AcceptError::Broken(error))),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Accepts what is queued, without a waker; `WouldBlock` when nothing is.
+    fn try_accept(&self) -> io::Result<Accepted> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (socket, peer) = self.watched.try_io(Interest::READABLE, || {
+            rustix::net::acceptfrom_with(&self.watched, flags).map_err(io::Error::from)
+        })?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        let peer = peer.map_or(Addr::Unix(None), Addr::Tcp);
+        Ok(Accepted { socket, peer, local: self.local.clone() })
+    }
+
+    /// Waits for one connection. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// As [`AcceptError`] says.
+    pub async fn accept(&mut self) -> Result<Accepted, AcceptError> {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Connections that died before they were accepted.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> &Addr {
+        &self.local
+    }
+}
+
+/// Errors of accept(2) that concern one connection, not the listener.
+fn died_in_queue(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::CONNABORTED
+            | Errno::INTR
+            | Errno::PROTO
+            | Errno::PERM
+            | Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+            | Errno::TIMEDOUT
+    )
+}
+
+/// An accepted socket that no reactor watches yet: any worker can take it.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: OwnedFd,
+    peer: Addr,
+    local: Addr,
+}
+
+impl Accepted {
+    /// The peer's address.
+    pub fn peer(&self) -> &Addr {
+        &self.peer
+    }
+
+    /// Registers it with the reactor of this thread.
+    ///
+    /// # Errors
+    /// When the reactor can't take it; the socket is closed then.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        match self.peer {
+            Addr::Tcp(_) => TcpStream::from_std(self.socket.into()).map(Stream::Tcp),
+            _ => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
+        }
+    }
+
+    pub(crate) fn opening(&self) -> Opening {
+        Opening {
+            side: Side::Server,
+            opener: Opener::Accepted,
+            local: self.local.clone(),
+            peer: self.peer.clone(),
+        }
+    }
+}
+
+impl AsFd for Accepted {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Dead connections skipped before other work gets a turn: a guess.
+const SKIPS_PER_TURN: usize = 64;
