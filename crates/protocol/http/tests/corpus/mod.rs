@@ -19,7 +19,7 @@
 pub mod drive;
 
 /// One case.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
     /// The method that a response answers.
