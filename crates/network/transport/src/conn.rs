@@ -149,6 +149,9 @@ impl Conn {
     /// Over TLS a `close_notify` goes out if the kernel takes it at once. To wait for that, `poll_shutdown` first.
     pub fn close(mut self, cause: Cause) {
         self.life.end(cause);
+        if self.life.closed_by().is_none() && !self.is_tls() {
+            self.try_peer(); // a FIN that nobody read yet came before ours
+        }
         if let Stream::Tls(tls) = &mut self.stream {
             tls.try_close_notify();
         }

@@ -217,3 +217,16 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(1);
 const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// Addresses that an error lists: one line must stay readable.
 const TARGETS_SHOWN: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_ports_is_no_connect_error() {
+        let target = [Addr::Tcp("10.0.0.1:80".parse().unwrap())];
+        let error = connect_error(io::Error::from_raw_os_error(99), &target);
+        assert_eq!((error.kind(), error.origin()), (Kind::PortsExhausted, Origin::Local));
+        assert!(!error.is_retryable());
+    }
+}

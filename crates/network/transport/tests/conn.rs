@@ -213,3 +213,23 @@ async fn looking_does_not_take_the_watchers_place() {
         assert!(looks >= 2, "{carrier}: it waited");
     }
 }
+
+#[tokio::test]
+async fn fin_that_nobody_read_still_came_first() {
+    let (folder, table) = (Folder::new("unread-fin"), LifeTable::default());
+    for (carrier, client, mut server) in pairs(&folder, &table).await {
+        assert!(server.try_peer().is_none());
+        drop(client);
+        reactor_turn().await;
+        let life = server.shared_life();
+        server.close(Cause::IdleTimeoutLocal);
+        assert_eq!(life.closed_by(), Some(ClosedBy::Peer), "{carrier}");
+    }
+}
+
+/// Lets the reactor see what has arrived: a byte that went through it after that has been read.
+async fn reactor_turn() {
+    let (mut near, mut far) = tokio::net::UnixStream::pair().unwrap();
+    near.write_u8(1).await.unwrap();
+    far.read_u8().await.unwrap();
+}

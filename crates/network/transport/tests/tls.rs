@@ -428,3 +428,26 @@ async fn secrets_do_not_show() {
     let secret = identity.key.lines().nth(1).unwrap();
     assert!(!shown.contains(secret) && shown.contains("bytes"), "{shown}");
 }
+
+#[tokio::test]
+async fn waiting_for_a_handshake_takes_little_room() {
+    let (authority, table) = (Authority::new(), LifeTable::default());
+    let client = trusting(&authority).build().unwrap();
+    let server = serving(&authority.server(&["x.test"])).build().unwrap();
+    let (near, far) = Conn::pair(64, &table);
+    let (near, far) = (near.start_tls(&client, "x.test", soon()), far.accept_tls(&server, soon()));
+    let (near, far) = (size_of_val(&near), size_of_val(&far));
+    assert!(near <= 768 && far <= 768, "{near} and {far} bytes");
+}
+
+#[tokio::test]
+async fn system_roots_do_not_trust_a_stranger() {
+    let client = match TlsClient::new() {
+        Ok(client) => client,
+        Err(error) => return eprintln!("SKIPPED: {error}"),
+    };
+    let (authority, table) = (Authority::new(), LifeTable::default());
+    let server = serving(&authority.server(&["x.test"])).build().unwrap();
+    let error = handshake(&client, &server, "x.test", &table).await.0.unwrap_err();
+    assert!(error.to_string().starts_with("unknown issuer"), "{error}");
+}

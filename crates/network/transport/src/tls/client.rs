@@ -65,8 +65,8 @@ impl TlsClient {
             Some(name) => name.clone(),
             None => server_name(name)?,
         };
-        let connector = TlsConnector::from(self.0.config.clone());
-        let tls = within(deadline, connector.connect(name, stream)).await?;
+        let handshake = Box::pin(TlsConnector::from(self.0.config.clone()).connect(name, stream));
+        let tls = within(deadline, handshake).await?;
         Ok(Stream::Tls(Box::new(TlsStream::client(tls))))
     }
 }

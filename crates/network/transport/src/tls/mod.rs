@@ -12,6 +12,7 @@ mod server;
 mod stream;
 mod trust;
 
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use millstream_base::{Deadline, Error, Phase, Result, Seen};
@@ -29,11 +30,14 @@ fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
 }
 
-/// Runs a handshake until `deadline`. It lives in a box of its own: a handshake is several KiB large, and the task that
-/// waits for it would keep that room for as long as the connection lives.
-async fn within<T>(deadline: Deadline, handshake: impl Future<Output = std::io::Result<T>>) -> Result<T> {
+/// Runs a handshake until `deadline`. It comes in a box: a handshake is more than a KiB large, and the task that waits
+/// for it would keep that room for as long as the connection lives.
+async fn within<T>(
+    deadline: Deadline,
+    handshake: Pin<Box<impl Future<Output = std::io::Result<T>>>>,
+) -> Result<T> {
     let limit = deadline.remaining(tokio::time::Instant::now().into_std());
-    match Box::pin(tokio::time::timeout_at(deadline.moment().into(), handshake)).await {
+    match tokio::time::timeout_at(deadline.moment().into(), handshake).await {
         Ok(result) => result.map_err(error::handshake),
         Err(_elapsed) => Err(Error::timeout(Phase::Tls, limit).with_seen(Seen::No)),
     }

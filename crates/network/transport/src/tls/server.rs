@@ -43,8 +43,8 @@ impl TlsServer {
     /// # Errors
     /// When the handshake fails or the deadline passes.
     pub async fn accept(&self, stream: Stream, deadline: Deadline) -> Result<Stream> {
-        let acceptor = TlsAcceptor::from(self.config());
-        let tls = within(deadline, acceptor.accept(stream)).await?;
+        let handshake = Box::pin(TlsAcceptor::from(self.config()).accept(stream));
+        let tls = within(deadline, handshake).await?;
         Ok(Stream::Tls(Box::new(TlsStream::server(tls))))
     }
 
