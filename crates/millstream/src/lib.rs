@@ -17,6 +17,7 @@
 
 pub use millstream_base as base;
 pub use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
+pub use millstream_client as client;
 pub use millstream_http as http;
 pub use millstream_runtime as runtime;
 pub use millstream_runtime::{Engine, EngineBuilder, Label, Shutdown, Stage, Worker, spawn_local};
@@ -26,7 +27,7 @@ pub use millstream_transport as transport;
 /// What most programs need.
 pub mod prelude {
     pub use crate::http::{
-        Body, Handler, HeaderName, HeaderValue, HttpServer, IntoResponse, Method, Request, Response, StatusCode, header,
+        Body, Handler, HeaderName, HeaderValue, HttpClient, HttpServer, IntoResponse, Method, Request, Response, StatusCode, header,
     };
     pub use crate::{Engine, Error, Result, Shutdown, spawn_local};
 }

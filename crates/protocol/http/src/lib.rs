@@ -1,9 +1,11 @@
 //! HTTP/1.0 and HTTP/1.1, client and server.
 
+pub mod client;
 pub mod codec;
 mod message;
 pub mod server;
 
+pub use client::{HttpClient, HttpClientOptions, Url};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use message::{Body, BodySender, Headers};
 pub use server::{Handler, HttpOptions, HttpServer, IntoResponse, Request, Response};

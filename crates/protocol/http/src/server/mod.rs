@@ -11,7 +11,7 @@ mod pool;
 mod request;
 mod respond;
 mod response;
-mod scratch;
+pub(crate) mod scratch;
 mod serve;
 mod stats;
 mod upgrade;
@@ -21,6 +21,7 @@ pub use http_server::{BoundHttpServer, HttpProtocol, HttpServer};
 pub use options::{
     DEFAULT_HEAD_TIMEOUT, DEFAULT_MAX_BODY, DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT, HttpOptions,
 };
+pub(crate) use pool::HeadBox;
 pub use request::{ConnInfo, Request};
 pub use response::{IntoResponse, Response};
 pub use upgrade::Upgraded;

@@ -1,0 +1,222 @@
+//! A reply's body, read from its connection as somebody asks for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use millstream_base::{Error, Kind, Origin, Phase, Result, Seen};
+use millstream_client::{Lease, now};
+use millstream_transport::Cause;
+use tokio::io::AsyncReadExt;
+
+use super::exchange::end_exchange;
+use super::wire::Http1;
+use crate::codec::{ChunkEvent, ChunkedDecoder, Framing};
+
+/// A reply's body: it holds the connection until the last byte, then gives it back. Dropping it earlier closes the
+/// connection, unless the rest is here already.
+pub(crate) struct ReplyBody {
+    lease: Option<Lease<Http1>>,
+    input: BytesMut,
+    decoder: Decoder,
+    keeps_alive: bool,
+    keep: Duration,
+    read_timeout: Duration,
+    is_armed: bool,
+}
+
+enum Decoder {
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    UntilClose,
+    Done,
+}
+
+/// One read of the socket.
+const READ_BYTES: usize = 64 * 1024;
+
+impl ReplyBody {
+    pub(crate) fn new(
+        lease: Lease<Http1>,
+        framing: Framing,
+        input: Vec<u8>,
+        keeps_alive: bool,
+        keep: Duration,
+        read_timeout: Duration,
+    ) -> Self {
+        let decoder = match framing {
+            Framing::None => Decoder::Length(0),
+            Framing::Length(length) => Decoder::Length(length),
+            Framing::Chunked => Decoder::Chunked(Box::new(ChunkedDecoder::new())),
+            Framing::UntilClose => Decoder::UntilClose,
+        };
+        let input = BytesMut::from(&input[..]);
+        let mut body =
+            Self { lease: Some(lease), input, decoder, keeps_alive, keep, read_timeout, is_armed: false };
+        if matches!(body.decoder, Decoder::Length(0)) {
+            body.finish();
+        }
+        body
+    }
+
+    /// The body is whole.
+    fn finish(&mut self) {
+        self.decoder = Decoder::Done;
+        let Some(lease) = self.lease.take() else { return };
+        if self.input.is_empty() {
+            end_exchange(lease, self.keeps_alive, self.keep);
+        } else {
+            // Bytes behind the reply belong to nobody: nothing that comes after can be trusted.
+            lease.close(Cause::ParseDesync);
+        }
+    }
+
+    fn fail(&mut self, error: Error, cause: Cause) -> Error {
+        self.decoder = Decoder::Done;
+        if let Some(lease) = self.lease.take() {
+            lease.close(cause);
+        }
+        error.with_phase(Phase::Read).with_seen(Seen::Yes)
+    }
+
+    /// Takes a piece from what was read; `None` when more must be read.
+    fn take_piece(&mut self) -> Result<Option<Frame<Bytes>>> {
+        match &mut self.decoder {
+            Decoder::Done => Ok(None),
+            Decoder::UntilClose if self.input.is_empty() => Ok(None),
+            Decoder::UntilClose => Ok(Some(Frame::data(self.input.split().freeze()))),
+            Decoder::Length(_) if self.input.is_empty() => Ok(None),
+            Decoder::Length(left) => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.len());
+                *left -= count as u64;
+                let is_end = *left == 0;
+                let data = self.input.split_to(count).freeze();
+                if is_end {
+                    self.finish();
+                }
+                Ok(Some(Frame::data(data)))
+            }
+            Decoder::Chunked(_) => self.take_chunk(),
+        }
+    }
+
+    fn take_chunk(&mut self) -> Result<Option<Frame<Bytes>>> {
+        let Decoder::Chunked(decoder) = &mut self.decoder else { return Ok(None) };
+        let (used, event) = match decoder.decode(&self.input) {
+            Ok(decoded) => decoded,
+            Err(reject) => {
+                let error = Error::protocol(format!("malformed body: {}", reject.reason));
+                return Err(self.fail(error, Cause::ProtocolError));
+            }
+        };
+        match event {
+            ChunkEvent::NeedMore => {
+                self.input.advance(used);
+                Ok(None)
+            }
+            ChunkEvent::Data(range) => {
+                let mut piece = self.input.split_to(used);
+                piece.truncate(range.end);
+                piece.advance(range.start);
+                Ok(Some(Frame::data(piece.freeze())))
+            }
+            ChunkEvent::End => {
+                let trailers = decoder.take_trailers();
+                self.input.advance(used);
+                self.finish();
+                Ok(trailers.map(Frame::trailers))
+            }
+        }
+    }
+
+    /// Reads more; `Ready(false)` when the peer has ended.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(false)) };
+        self.input.reserve(READ_BYTES);
+        let read = std::pin::pin!(lease.conn_mut().read_buf(&mut self.input)).poll(cx);
+        match read {
+            Poll::Ready(Ok(count)) => {
+                self.is_armed = false;
+                Poll::Ready(Ok(count > 0))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(Error::io(error), Cause::ResetInRequest))),
+            Poll::Pending => {
+                if !self.is_armed {
+                    lease.timer().arm(now() + self.read_timeout);
+                    self.is_armed = true;
+                }
+                ready!(lease.timer().poll_expired(cx));
+                let error = Error::timeout(Phase::Read, self.read_timeout);
+                Poll::Ready(Err(self.fail(error, Cause::TimeoutRead)))
+            }
+        }
+    }
+
+    /// The peer has ended: whole or cut off?
+    fn on_end(&mut self) -> Result<()> {
+        if matches!(self.decoder, Decoder::UntilClose) {
+            self.keeps_alive = false;
+            self.finish();
+            return Ok(());
+        }
+        let missing = match &self.decoder {
+            Decoder::Length(left) => format!("the body is truncated: {left} bytes are missing"),
+            _ => "the body is truncated: its last chunk is missing".to_owned(),
+        };
+        Err(self.fail(Error::new(Kind::Closed, Origin::Peer, missing), Cause::ResetInRequest))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        loop {
+            match this.take_piece() {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if matches!(this.decoder, Decoder::Done) => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            match ready!(this.poll_more(cx)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if let Err(error) = this.on_end() {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.decoder, Decoder::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.decoder {
+            Decoder::Length(left) => SizeHint::with_exact(left),
+            Decoder::Done => SizeHint::with_exact(0),
+            Decoder::Chunked(_) | Decoder::UntilClose => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        // A rest that was read with the last piece is dropped here, and the connection is kept.
+        while self.lease.is_some() && !self.input.is_empty() {
+            if !matches!(self.take_piece(), Ok(Some(_))) {
+                break;
+            }
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.close(Cause::BodyNotDrained);
+        }
+    }
+}

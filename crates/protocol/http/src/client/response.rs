@@ -1,0 +1,151 @@
+//! A reply as a program sees it.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use millstream_base::{Error, Kind, Origin, Result};
+use serde::de::DeserializeOwned;
+
+use super::Url;
+use super::head::ReplyHead;
+use super::wire::{UpgradedConn, WireReply};
+use crate::Body;
+use crate::codec::{Fields, Version};
+
+/// A reply: its head is here, its body is read when asked for.
+///
+/// The connection serves the next call once the body is read to its end. Dropping the response earlier closes the
+/// connection.
+pub struct Response {
+    head: ReplyHead,
+    body: Body,
+    url: Url,
+    max_body: usize,
+    is_reused: bool,
+    upgraded: Option<UpgradedConn>,
+}
+
+impl Response {
+    pub(crate) fn new(reply: WireReply, url: Url, max_body: usize) -> Self {
+        let WireReply { head, body, upgraded, is_reused } = reply;
+        Self { head, body, url, max_body, is_reused, upgraded }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The protocol version of the reply.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The URL that was asked last: behind redirects, where they led.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// All fields.
+    pub fn fields(&self) -> &Fields {
+        &self.head.fields
+    }
+
+    /// The first field of that name, if it is text; the name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.fields.get_str(name)
+    }
+
+    /// All fields as a map.
+    pub fn headers(&self) -> HeaderMap {
+        self.head.fields.to_header_map()
+    }
+
+    /// The exact length of the body in bytes, where it is known.
+    pub fn content_length(&self) -> Option<u64> {
+        self.body.len()
+    }
+
+    /// Did the connection serve a call before this one?
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// This response, if its status is under 400.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] with the status otherwise.
+    pub fn error_for_status(self) -> Result<Self> {
+        let status = self.status();
+        if status.as_u16() < 400 {
+            return Ok(self);
+        }
+        let origin = if status.is_client_error() { Origin::Caller } else { Origin::Peer };
+        Err(Error::new(Kind::Policy, origin, format!("answered with {status}"))
+            .with_target(self.url.to_string()))
+    }
+
+    /// The next piece of the body; `None` at its end. Cancel safe.
+    ///
+    /// # Errors
+    /// When the body is cut off, malformed, or silent for too long.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.body.chunk().await.transpose().map_err(|error| error.with_target(self.url.to_string()))
+    }
+
+    /// The whole body, within the client's limit. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// As [`Response::chunk`], and [`Kind::Limit`] when it is longer.
+    pub async fn bytes(self) -> Result<Bytes> {
+        let (limit, url) = (self.max_body, self.url);
+        self.body.collect(limit).await.map_err(|error| error.with_target(url.to_string()))
+    }
+
+    /// The whole body as text, within the client's limit: UTF-8, or what its charset says if that is a form of Latin-1.
+    /// Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// As [`Response::bytes`], and when it is not UTF-8.
+    pub async fn text(self) -> Result<String> {
+        let url = self.url.clone();
+        let bytes = self.bytes().await?;
+        let not_text = |_| Error::protocol("the body is not UTF-8").with_target(url.to_string());
+        String::from_utf8(bytes.into()).map_err(not_text)
+    }
+
+    /// The whole body as JSON, within the client's limit. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// As [`Response::bytes`], and when it is not the JSON that was hoped for.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
+        let url = self.url.clone();
+        let bytes = self.bytes().await?;
+        let not_json = |error| {
+            Error::protocol("the body is not the JSON hoped for")
+                .with_source(error)
+                .with_target(url.to_string())
+        };
+        serde_json::from_slice(&bytes).map_err(not_json)
+    }
+
+    /// The body, to read piece by piece or to hand on.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// The body alone.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The raw connection, when the server switched protocols (101, or 2xx to CONNECT), and the bytes it sent already.
+    pub fn into_upgraded(self) -> Option<UpgradedConn> {
+        self.upgraded
+    }
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Response({} of {:?}, {:?})", self.status(), self.url, self.body)
+    }
+}

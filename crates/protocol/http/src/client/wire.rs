@@ -1,0 +1,228 @@
+//! HTTP/1 as a protocol of a [`millstream_client::Client`]: requests and replies as they are on the wire.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method};
+use millstream_base::{Deadline, Error, Result};
+use millstream_client::{Failed, Lease, Protocol, Target};
+use millstream_transport::Conn;
+
+use super::exchange::Exchange;
+use super::head::ReplyHead;
+use super::origin::Tunnel;
+use super::session::Http1Session;
+use crate::codec::{HeadLimits, Version, chunked, encode};
+use crate::{Body, Headers};
+
+/// HTTP/1.1 for clients: one call at a time on a connection.
+#[derive(Clone, Debug)]
+pub struct Http1 {
+    /// Limits on a reply's head.
+    pub head: HeadLimits,
+    /// From the request's last byte to the reply's first.
+    pub first_byte_timeout: Duration,
+    /// Silence between two reads of a reply.
+    pub read_timeout: Duration,
+    /// How long `Expect: 100-continue` waits before the body goes out anyway.
+    pub continue_timeout: Duration,
+}
+
+impl Default for Http1 {
+    fn default() -> Self {
+        Self {
+            head: HeadLimits::default(),
+            first_byte_timeout: millstream_client::DEFAULT_FIRST_BYTE_TIMEOUT,
+            read_timeout: millstream_client::DEFAULT_READ_TIMEOUT,
+            continue_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A request as it goes out: what frames it is added.
+#[derive(Debug)]
+pub struct WireRequest {
+    /// The method.
+    pub method: Method,
+    /// The target as it stands in the request line: `/path?query`, or an absolute URL to a proxy.
+    pub target: String,
+    /// The Host field.
+    pub host: HeaderValue,
+    /// The other fields.
+    pub headers: Headers,
+    /// The body.
+    pub body: Body,
+    /// Whether doing it twice does harm, when the method alone does not tell (an idempotency key).
+    pub is_idempotent: Option<bool>,
+    /// Trailers to announce and send are those of the body; this says that the reply may be an upgrade.
+    pub wants_upgrade: bool,
+}
+
+impl WireRequest {
+    /// A request without fields and body.
+    pub fn new(method: Method, target: impl Into<String>, host: HeaderValue) -> Self {
+        let (headers, body) = (Headers::new(), Body::empty());
+        Self { method, target: target.into(), host, headers, body, is_idempotent: None, wants_upgrade: false }
+    }
+
+    /// The same again, when the body can be sent twice.
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            host: self.host.clone(),
+            headers: self.headers.clone(),
+            body: self.body.try_clone()?,
+            is_idempotent: self.is_idempotent,
+            wants_upgrade: self.wants_upgrade,
+        })
+    }
+
+    /// Appends the head. The body's framing is the last field, so that nothing a caller set can differ from it.
+    pub(crate) fn encode_head(&self, out: &mut Vec<u8>) -> Result<()> {
+        encode::encode_request_line(out, &self.method, &self.target)?;
+        encode::encode_field(out, &HOST, &self.host);
+        for (name, value) in self.headers.iter() {
+            if !is_ours(name) {
+                encode::encode_field(out, name, value);
+            }
+        }
+        match self.body.len() {
+            Some(0) if !expects_body(&self.method) => {}
+            Some(length) => encode::encode_content_length(out, length),
+            None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Appends the head, and the body if it is all there and small. Gives what is still to be sent.
+    pub(crate) fn encode(&mut self, out: &mut Vec<u8>) -> Result<Upload> {
+        self.encode_head(out)?;
+        let is_chunked = self.body.len().is_none();
+        let waits = self
+            .headers
+            .get(&EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        match self.body.try_clone() {
+            Some(copy) if copy.is_empty() => Ok(Upload::None),
+            Some(copy) if !waits && copy.len().is_some_and(|length| length <= INLINE_BODY) => {
+                if let Ok(bytes) = copy.try_into_full() {
+                    out.extend_from_slice(&bytes);
+                }
+                Ok(Upload::None)
+            }
+            Some(copy) => Ok(Upload::Body { body: copy, is_chunked, waits, left: self.body.len() }),
+            None => {
+                let left = self.body.len();
+                let body = std::mem::take(&mut self.body);
+                Ok(Upload::Body { body, is_chunked, waits, left })
+            }
+        }
+    }
+
+    /// May a peer see this twice?
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.is_idempotent.unwrap_or_else(|| self.method.is_idempotent())
+    }
+}
+
+/// A body up to this size goes out with the head in one write.
+const INLINE_BODY: u64 = 16 * 1024;
+
+/// What is to be sent behind the head.
+pub(crate) enum Upload {
+    /// Nothing.
+    None,
+    /// A body.
+    Body { body: Body, is_chunked: bool, waits: bool, left: Option<u64> },
+}
+
+impl Upload {
+    /// Appends a piece of the body, framed.
+    pub(crate) fn encode_piece(out: &mut Vec<u8>, is_chunked: bool, data: &[u8]) {
+        if is_chunked {
+            chunked::encode_chunk(out, data);
+        } else {
+            out.extend_from_slice(data);
+        }
+    }
+
+    /// Appends what ends the body.
+    pub(crate) fn encode_end(out: &mut Vec<u8>, is_chunked: bool, trailers: Option<&HeaderMap>) {
+        if is_chunked {
+            chunked::encode_last_chunk(out, trailers);
+        }
+    }
+}
+
+fn expects_body(method: &Method) -> bool {
+    *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
+}
+
+/// Fields that frame the message: the client writes them, whatever a caller set.
+#[inline]
+fn is_ours(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING || *name == HOST
+}
+
+/// A reply as it came.
+pub struct WireReply {
+    pub(crate) head: ReplyHead,
+    /// The body; it holds the connection until it is read to its end.
+    pub body: Body,
+    /// The raw connection, when the reply is an upgrade.
+    pub upgraded: Option<UpgradedConn>,
+    /// Whether the connection had served a call before.
+    pub is_reused: bool,
+}
+
+/// The raw connection behind an upgrade, and what came already.
+pub struct UpgradedConn {
+    pub(crate) lease: Lease<Http1>,
+    pub(crate) early: bytes::Bytes,
+}
+
+impl std::fmt::Debug for WireReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WireReply({}, {:?})", self.head.status, self.body)
+    }
+}
+
+impl Protocol for Http1 {
+    type Session = Http1Session;
+    type Request = WireRequest;
+    type Reply = WireReply;
+
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    async fn open(&self, conn: Conn, target: &Target, deadline: Deadline) -> Result<Http1Session> {
+        match target.extra::<Tunnel>() {
+            None => Ok(Http1Session { conn }),
+            Some(tunnel) => tunnel.open(conn, self, deadline).await,
+        }
+    }
+
+    async fn call(
+        &self,
+        lease: Lease<Self>,
+        request: WireRequest,
+        deadline: Deadline,
+    ) -> Result<WireReply, Failed<WireRequest>> {
+        Exchange::run(self, lease, request, deadline).await
+    }
+
+    fn is_idempotent(&self, request: &WireRequest) -> bool {
+        request.may_repeat()
+    }
+}
+
+/// The version that clients speak.
+pub(crate) const VERSION: Version = Version::Http11;
+
+/// The error for a reply that breaks the protocol.
+pub(crate) fn malformed(reject: crate::codec::Reject) -> Error {
+    Error::protocol(format!("malformed reply: {}", reject.reason)).with_seen(millstream_base::Seen::Yes)
+}
