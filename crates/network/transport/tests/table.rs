@@ -114,3 +114,21 @@ fn table_balances_while_workers_open_and_strangers_close() {
     assert_eq!(counts.ended_for(Side::Client, Cause::Dropped, ClosedBy::Us), all);
     assert!(table.snapshot().is_empty());
 }
+
+#[tokio::test]
+async fn selection_is_as_long_as_asked_and_may_close_what_it_looks_at() {
+    let table = LifeTable::default();
+    let pairs: Vec<_> = (0..1_500).map(|_| Conn::pair(1, &table)).collect(); // more than one batch
+    let servers = |limit| table.select(limit, |life| life.side() == Side::Server);
+    assert_eq!(servers(usize::MAX).len(), 1_500);
+    assert_eq!((servers(7).len(), servers(0).len()), (7, 0));
+    assert!(servers(7).iter().all(|life| life.side == Side::Server));
+    // No lock is held while the question runs: it may open and close.
+    let busy = table.select(3, |_| {
+        drop(Conn::pair(1, &table));
+        true
+    });
+    assert_eq!(busy.len(), 3);
+    drop(pairs);
+    assert_eq!(table.open_count(), 0);
+}
