@@ -2,10 +2,13 @@
 
 pub mod client;
 pub mod codec;
+pub mod extract;
 mod message;
+pub mod router;
 pub mod server;
 
 pub use client::{HttpClient, HttpClientOptions, Url};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use message::{Body, BodySender, Headers};
+pub use router::Router;
 pub use server::{Handler, HttpOptions, HttpServer, IntoResponse, Request, Response};

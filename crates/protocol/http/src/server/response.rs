@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use millstream_base::{Error, Kind};
 
 use super::upgrade::{OnUpgrade, Upgraded};
+use crate::extract::Rejection;
 use crate::{Body, Headers};
 
 /// A response as a handler makes it. What frames it (Content-Length, Transfer-Encoding, Connection, Date) is added by
@@ -209,6 +210,11 @@ impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
 impl IntoResponse for Error {
     /// A peer's fault is told to the peer; what went wrong inside is logged and not told.
     fn into_response(self) -> Response {
+        if let Some(rejection) =
+            std::error::Error::source(&self).and_then(|source| source.downcast_ref::<Rejection>())
+        {
+            return rejection.response();
+        }
         let status = match self.kind() {
             Kind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Protocol | Kind::Invalid => StatusCode::BAD_REQUEST,
