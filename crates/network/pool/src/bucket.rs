@@ -22,21 +22,21 @@
 //! 9. All other loads and stores are `Relaxed`: sessions travel under the locks, and the numbers alone decide nothing
 //!    but what rule 4 makes safe.
 
+mod waiters;
+
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use millstream_base::{Deadline, Error};
+use millstream_base::Deadline;
 
 use crate::lent::{Entry, EntryId, Evicted, Lent, Permit};
-use crate::queue::{Look, Offer, Queue, State, Ticket};
+use crate::queue::{Offer, Queue};
 use crate::shared::Shared;
 use crate::stats::Counts;
 use crate::stock::Stock;
-use crate::sync::{
-    AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering::Relaxed, Ordering::SeqCst, fence, lock,
-};
-use crate::{Checkout, EvictCause, Grant, Pooled, Stats, refusal};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering::Relaxed, lock};
+use crate::{Checkout, EvictCause, Grant, Pooled, Stats};
 
 /// All sessions of one key. Keep the [`Arc`] for as long as calls are made: a bucket that nobody keeps and that has no
 /// sessions is forgotten.
@@ -206,65 +206,6 @@ impl<S: Pooled> Bucket<S> {
         self.reserve().then(|| self.settle(Permit::new(Arc::clone(self)), shard, now))
     }
 
-    /// Joins the queue. The second value says whether somebody, perhaps this caller, was served meanwhile.
-    pub(crate) fn join(
-        self: &Arc<Self>,
-        waker: Waker,
-        shard: usize,
-        now: Instant,
-    ) -> Result<(Ticket, bool), Error> {
-        let ticket = {
-            let mut queue = lock(&self.queue.0);
-            if queue.is_closed() {
-                return Err(refusal::closed());
-            }
-            if queue.used() >= self.shared.options.max_waiters {
-                return Err(refusal::too_many_waiters(self.shared.options.max_waiters));
-            }
-            let ticket = queue.join(waker);
-            self.waiting.store(queue.waiting(), Relaxed);
-            ticket
-        };
-        Ok((ticket, self.serve_if_waiting(shard, Some(now))))
-    }
-
-    /// What has become of a ticket; once ready it is used up.
-    pub(crate) fn poll_ticket(
-        self: &Arc<Self>,
-        ticket: &Ticket,
-        waker: &Waker,
-        shard: usize,
-        now: Instant,
-    ) -> Poll<Result<Grant<S>, Error>> {
-        let mut look = lock(&self.queue.0).look(ticket, waker);
-        if let Look::WakerChanged = look {
-            look = self.look_with(ticket, waker.clone());
-        }
-        match look {
-            Look::Granted(Offer::Session(entry)) => Poll::Ready(Ok(self.accept(entry, shard, now))),
-            Look::Granted(Offer::Place) => {
-                Poll::Ready(Ok(self.settle(Permit::new(Arc::clone(self)), shard, now)))
-            }
-            Look::Refused => Poll::Ready(Err(refusal::closed())),
-            Look::Waiting | Look::WakerChanged => Poll::Pending,
-        }
-    }
-
-    /// A waiter goes away, unserved or served without knowing it: what it was granted goes on.
-    pub(crate) fn leave(self: &Arc<Self>, ticket: Ticket, shard: usize) {
-        let left = {
-            let mut queue = lock(&self.queue.0);
-            let left = queue.leave(ticket);
-            self.waiting.store(queue.waiting(), Relaxed);
-            left
-        };
-        match left {
-            State::Granted(Offer::Session(entry)) => self.pass_on(entry, shard, None),
-            State::Granted(Offer::Place) => self.release_place(),
-            State::Waiting(_) | State::Refused | State::Free => {}
-        }
-    }
-
     /// A session comes back from its holder.
     pub(crate) fn put_back(
         self: &Arc<Self>,
@@ -303,18 +244,7 @@ impl<S: Pooled> Bucket<S> {
         self.serve_if_waiting(0, None);
     }
 
-    /// Looks with a waker other than the one left last time.
-    fn look_with(&self, ticket: &Ticket, new: Waker) -> Look<S> {
-        let (look, _unused) = {
-            let mut queue = lock(&self.queue.0);
-            match queue.look(ticket, &new) {
-                Look::WakerChanged => (Look::Waiting, queue.exchange(ticket, new)),
-                look => (look, new),
-            }
-        };
-        look
-    }
-
+    #[expect(clippy::boxed_local, reason = "all who have an entry have it boxed")]
     fn evict(self: &Arc<Self>, entry: Box<Entry<S>>, cause: EvictCause) -> Evicted<S> {
         self.counts.evicted(cause);
         Evicted::new(entry.session, Permit::new(Arc::clone(self)), cause)
@@ -330,18 +260,6 @@ impl<S: Pooled> Bucket<S> {
     fn lend(self: &Arc<Self>, entry: Box<Entry<S>>, shard: usize) -> Lent<S> {
         self.stock(shard).count_reuse();
         Lent::new(entry, Arc::clone(self))
-    }
-
-    /// Takes a session that was granted; if it has died meanwhile, its place is still this caller's.
-    fn accept(self: &Arc<Self>, mut entry: Box<Entry<S>>, shard: usize, now: Instant) -> Grant<S> {
-        match self.unfit(&mut entry, None) {
-            None => Grant::Session(self.lend(entry, shard)),
-            Some(cause) => {
-                let (session, cause, place) = self.evict(entry, cause).into_parts();
-                session.evicted(cause);
-                self.settle(place, shard, now)
-            }
-        }
     }
 
     /// Rule 6.
@@ -372,10 +290,18 @@ impl<S: Pooled> Bucket<S> {
     }
 
     /// Why a session can't be lent, if so. Without `now` its age is not looked at: it has just come back.
-    fn unfit(&self, entry: &mut Entry<S>, now: Option<Instant>) -> Option<EvictCause> {
+    fn unfit(self: &Arc<Self>, entry: &mut Entry<S>, now: Option<Instant>) -> Option<EvictCause> {
         self.outdated(entry)
             .or_else(|| now.and_then(|now| time_is_up(entry, now)))
-            .or_else(|| (!entry.session.is_usable()).then_some(EvictCause::StaleOnCheckout))
+            .or_else(|| (!self.is_usable(&mut entry.session)).then_some(EvictCause::StaleOnCheckout))
+    }
+
+    /// Asks the session. If it panics, unwinding drops the entry; its place must not go with it.
+    fn is_usable(self: &Arc<Self>, session: &mut S) -> bool {
+        let guard = PanicGuard(self);
+        let is_usable = session.is_usable();
+        std::mem::forget(guard);
+        is_usable
     }
 
     fn outdated(&self, entry: &Entry<S>) -> Option<EvictCause> {
@@ -411,50 +337,6 @@ impl<S: Pooled> Bucket<S> {
         }
     }
 
-    /// Gives the offer to the oldest waiter; it comes back when nobody waits.
-    fn hand(&self, offer: Offer<S>) -> Option<Offer<S>> {
-        let waker = {
-            let mut queue = lock(&self.queue.0);
-            let granted = queue.grant(offer);
-            self.waiting.store(queue.waiting(), Relaxed);
-            match granted {
-                Ok(waker) => waker,
-                Err(offer) => return Some(offer),
-            }
-        };
-        waker.wake();
-        None
-    }
-
-    /// The fence of rule 4, and what follows from it. Was somebody served?
-    fn serve_if_waiting(self: &Arc<Self>, shard: usize, now: Option<Instant>) -> bool {
-        fence(SeqCst);
-        self.waiting.load(Relaxed) > 0 && self.serve(shard, now)
-    }
-
-    /// Hands out what there is for as long as anybody waits. Each turn serves a waiter or finds the queue empty.
-    #[cold]
-    fn serve(self: &Arc<Self>, shard: usize, now: Option<Instant>) -> bool {
-        let mut served = false;
-        while self.waiting.load(Relaxed) > 0 {
-            let offer = if let Some(entry) = self.take_usable(shard, now) {
-                Offer::Session(entry)
-            } else if self.reserve() {
-                Offer::Place
-            } else {
-                break;
-            };
-            match self.hand(offer) {
-                None => served = true,
-                Some(back) => {
-                    self.keep(back, shard);
-                    fence(SeqCst);
-                }
-            }
-        }
-        served
-    }
-
     /// Raises `places` if the limit allows: rule 1.
     fn reserve(&self) -> bool {
         let below = |places| (places < self.max_open.load(Relaxed)).then_some(places + 1);
@@ -486,6 +368,16 @@ impl<S: Pooled> Bucket<S> {
     /// Any number will do for a shard; small ones cost no division.
     fn index(&self, shard: usize) -> usize {
         if shard < self.shards.len() { shard } else { shard % self.shards.len() }
+    }
+}
+
+/// Dropped only by a panic of [`Pooled::is_usable`].
+struct PanicGuard<'a, S: Pooled>(&'a Arc<Bucket<S>>);
+
+impl<S: Pooled> Drop for PanicGuard<'_, S> {
+    fn drop(&mut self) {
+        self.0.counts.evicted(EvictCause::Failed);
+        self.0.release_place();
     }
 }
 

@@ -2,11 +2,12 @@
 
 mod session;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_base::Kind;
-use millstream_pool::{EvictCause, Evicted, Pool, PoolOptions, Pooled};
+use millstream_pool::{EvictCause, Evicted, Grant, Lent, Pool, PoolOptions, Pooled};
 use session::{Room, SECOND, Session, place};
 
 fn names(evicted: &[Evicted<Session>]) -> Vec<(&str, EvictCause)> {
@@ -210,27 +211,49 @@ fn last_handle_of_the_pool_closes_what_is_idle() {
     assert_eq!(world.ended(), [("a".into(), EvictCause::Drain)]);
 }
 
-#[test]
-fn place_is_free_although_closing_panicked() {
-    struct Fragile;
-    impl Pooled for Fragile {
-        fn is_usable(&mut self) -> bool {
-            true
-        }
-        fn evicted(self, _: EvictCause) {
-            panic!("on purpose");
-        }
+/// Panics where it is told to.
+struct Fragile {
+    in_evicted: bool,
+}
+
+impl Pooled for Fragile {
+    fn is_usable(&mut self) -> bool {
+        assert!(self.in_evicted, "on purpose");
+        true
     }
+
+    fn evicted(self, _: EvictCause) {
+        assert!(!self.in_evicted, "on purpose");
+    }
+}
+
+fn place_is_free_after(in_evicted: bool, end: impl FnOnce(Lent<Fragile>)) {
     let pool: Pool<u8, Fragile> = Pool::new(PoolOptions::default().max_open(1));
     let bucket = pool.bucket(&1);
-    let now = std::time::Instant::now();
-    let open = || session::block_on(bucket.checkout(0, now)).expect("open");
-    let millstream_pool::Grant::Dial(permit) = open() else { panic!("nothing is idle") };
-    let lent = permit.fill(Fragile, now);
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lent.close(EvictCause::Closed)));
-    assert!(outcome.is_err());
-    assert_eq!(bucket.stats().reserved, 0);
+    let now = Instant::now();
+    let open = || match session::block_on(bucket.checkout(0, now)).expect("open") {
+        Grant::Dial(permit) => permit,
+        Grant::Session(_) => panic!("nothing is idle"),
+    };
+    let lent = open().fill(Fragile { in_evicted }, now);
+    assert!(catch_unwind(AssertUnwindSafe(|| end(lent))).is_err());
+    let stats = bucket.stats();
+    assert_eq!((stats.open, stats.reserved), (0, 0));
     drop(open());
+}
+
+#[test]
+fn place_is_free_although_closing_panicked() {
+    place_is_free_after(true, |lent| lent.close(EvictCause::Closed));
+}
+
+#[test]
+fn place_is_free_although_asking_panicked() {
+    place_is_free_after(false, |lent| {
+        let bucket = Arc::clone(lent.bucket());
+        lent.give_back(0, Instant::now());
+        bucket.try_checkout(0, Instant::now());
+    });
 }
 
 #[test]

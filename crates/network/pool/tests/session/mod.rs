@@ -46,7 +46,7 @@ impl World {
 
     /// What ended through the pool since the last time this was asked.
     pub fn ended(&self) -> Vec<(String, EvictCause)> {
-        std::mem::take(&mut *self.ended.lock().unwrap())
+        std::mem::take(&mut *self.ended.lock().expect("not poisoned"))
     }
 }
 
@@ -62,7 +62,7 @@ impl Pooled for Session {
     }
 
     fn evicted(self, cause: EvictCause) {
-        self.world.ended.lock().unwrap().push((self.name.clone(), cause));
+        self.world.ended.lock().expect("not poisoned").push((self.name.clone(), cause));
     }
 }
 
