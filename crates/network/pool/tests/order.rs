@@ -2,6 +2,8 @@
 
 mod session;
 
+use std::time::Duration;
+
 use millstream_pool::PoolOptions;
 use session::{Room, SECOND, place, session};
 
@@ -95,7 +97,7 @@ fn lent_knows_its_age_uses_and_idle_time() {
     let room = Room::with_max_open(1);
     let lent = room.open("a");
     let id = lent.id();
-    assert_eq!((lent.uses(), lent.is_reused(), lent.idle_for()), (1, false, SECOND * 0));
+    assert_eq!((lent.uses(), lent.is_reused(), lent.idle_for()), (1, false, Duration::ZERO));
     room.give_back(lent);
     let lent = room.bucket.try_checkout(0, room.now + 3 * SECOND).expect("idle");
     assert_eq!((lent.uses(), lent.is_reused(), lent.idle_for()), (2, true, 3 * SECOND));
@@ -103,7 +105,7 @@ fn lent_knows_its_age_uses_and_idle_time() {
     let mut waiter = room.waiter();
     lent.give_back(0, room.now + 9 * SECOND);
     let lent = session(waiter.served());
-    assert_eq!((lent.uses(), lent.idle_for()), (3, SECOND * 0));
+    assert_eq!((lent.uses(), lent.idle_for()), (3, Duration::ZERO));
     assert_eq!(room.bucket.stats().reused, 2);
 }
 
