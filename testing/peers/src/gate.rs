@@ -148,9 +148,16 @@ impl Drop for OnDrop {
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
-    while !is_so() {
+    for attempt in 0.. {
+        if is_so() {
+            break;
+        }
         assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for: {what}");
-        std::thread::park_timeout(Duration::from_millis(1));
+        if attempt < 100 {
+            std::thread::yield_now();
+        } else {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
     }
     start.elapsed()
 }
