@@ -63,6 +63,9 @@ pub(super) fn wrk(server: &Server, mode: Mode, seconds: u32) -> Result<Run> {
     let before = Reading::of(server.pid());
     let output = command.output().context("wrk can't be started")?;
     let cpu = Reading::of(server.pid()).since(before);
+    if cpu.total_us() <= 0.0 {
+        bail!("the server ended under load");
+    }
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         bail!("wrk failed: {text}");

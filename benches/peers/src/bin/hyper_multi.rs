@@ -21,14 +21,16 @@ fn main() -> std::io::Result<()> {
     runtime.block_on(async move {
         let listener = TcpListener::bind(args.listen()).await?;
         // As a task: the main thread is no worker.
-        tokio::spawn(serve(listener, text)).await?
+        tokio::spawn(serve(listener, text)).await?;
+        Ok(())
     })
 }
 
-async fn serve(listener: TcpListener, text: Bytes) -> std::io::Result<()> {
+async fn serve(listener: TcpListener, text: Bytes) {
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+        // A peer that has gone again already is no reason to end.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
         let text = text.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| reply(request, text.clone()));

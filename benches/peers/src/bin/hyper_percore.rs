@@ -28,7 +28,8 @@ fn main() {
 
 fn work(listen: SocketAddr, text: Bytes) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(listener(&runtime, listen)?, text))
+    LocalSet::new().block_on(&runtime, serve(listener(&runtime, listen)?, text));
+    Ok(())
 }
 
 fn listener(runtime: &tokio::runtime::Runtime, listen: SocketAddr) -> std::io::Result<TcpListener> {
@@ -40,10 +41,11 @@ fn listener(runtime: &tokio::runtime::Runtime, listen: SocketAddr) -> std::io::R
     socket.listen(4096)
 }
 
-async fn serve(listener: TcpListener, text: Bytes) -> std::io::Result<()> {
+async fn serve(listener: TcpListener, text: Bytes) {
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+        // A peer that has gone again already is no reason to end.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
         let text = text.clone();
         spawn_local(async move {
             let service = service_fn(move |request| std::future::ready(reply(request, text.clone())));
