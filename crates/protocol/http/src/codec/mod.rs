@@ -18,6 +18,8 @@ mod date;
 pub mod encode;
 mod fields;
 mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod progress;
 mod reject;
