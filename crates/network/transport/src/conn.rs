@@ -109,6 +109,14 @@ impl Conn {
         Some(event)
     }
 
+    /// What the kernel says of an idle connection, in one syscall, also when the reactor saw nothing yet. Over TLS any
+    /// record counts as [`PeerEvent::Data`].
+    pub fn peek_now(&self) -> Option<PeerEvent> {
+        let event = self.stream.peek_now()?;
+        self.note(&event);
+        Some(event)
+    }
+
     fn note(&self, event: &PeerEvent) {
         match event {
             PeerEvent::Fin => self.life.closed_first(ClosedBy::Peer),

@@ -97,6 +97,12 @@ impl Stream {
         }
     }
 
+    /// Asks the kernel itself, in one syscall, whether the peer closed, broke or sent: for a connection that was idle,
+    /// whose event the reactor may not have seen yet. Over TLS any record counts as [`PeerEvent::Data`].
+    pub fn peek_now(&self) -> Option<PeerEvent> {
+        seen(peek(&self.socket()?))
+    }
+
     /// Reads what is there, without a waker.
     pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {

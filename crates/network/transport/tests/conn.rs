@@ -90,6 +90,21 @@ async fn fin_is_seen_before_and_after_the_watch_begins() {
 }
 
 #[tokio::test]
+async fn kernel_tells_what_the_reactor_had_no_turn_to_see() {
+    let (folder, table) = (Folder::new("peek"), LifeTable::default());
+    for (carrier, mut client, server) in pairs(&folder, &table).await.into_iter().take(2) {
+        assert!(server.peek_now().is_none(), "{carrier}");
+        client.write_all(b"x").await.unwrap();
+        assert!(matches!(server.peek_now(), Some(PeerEvent::Data)), "{carrier}");
+        drop(client);
+        let mut server = server;
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 1, "{carrier}");
+        assert!(matches!(server.peek_now(), Some(PeerEvent::Fin)), "{carrier}");
+        assert_eq!(server.life().closed_by(), Some(ClosedBy::Peer), "{carrier}");
+    }
+}
+
+#[tokio::test]
 async fn data_before_a_fin_comes_first() {
     let (folder, table) = (Folder::new("last"), LifeTable::default());
     for (carrier, mut client, mut server) in pairs(&folder, &table).await {
