@@ -104,6 +104,14 @@ impl<S: Pooled> Bucket<S> {
         Some(self.evict(entry, EvictCause::PeerClosed))
     }
 
+    /// Lends exactly this session if it is in stock: its watch wants a closer look. Who joins the queue
+    /// meanwhile gets it when it is given back.
+    pub fn lend_idle(self: &Arc<Self>, id: EntryId) -> Option<Lent<S>> {
+        let entry = self.shards.iter().find_map(|stock| stock.remove(id))?;
+        self.left_stock(1);
+        Some(Lent::new(entry, Arc::clone(self)))
+    }
+
     /// Takes from stock what has lain there, or lived, for long enough.
     pub fn sweep(self: &Arc<Self>, now: Instant) -> Vec<Evicted<S>> {
         let mut expired = Vec::new();

@@ -49,6 +49,20 @@ fn peer_with_a_shorter_keep_alive_is_left_earlier() {
 }
 
 #[test]
+fn watch_borrows_its_own_session_and_no_other() {
+    let room = room();
+    let (a, b) = (room.open("a"), room.open("b"));
+    let id = a.id();
+    assert!(room.bucket.lend_idle(id).is_none(), "it is lent");
+    a.give_back(1, room.now);
+    b.give_back(1, room.now);
+    let a = room.bucket.lend_idle(id).expect("it is in stock");
+    assert_eq!((a.name.as_str(), room.bucket.stats().idle), ("a", 1));
+    a.give_back(0, room.now);
+    assert_eq!(room.bucket.stats().idle, 2);
+}
+
+#[test]
 fn peer_with_a_longer_keep_alive_is_left_at_our_own_limit() {
     let room = room();
     room.open("a").give_back_until(0, room.now, Duration::MAX);
