@@ -6,6 +6,7 @@ mod cpu;
 mod figures;
 mod http;
 mod latency;
+mod launcher;
 mod load;
 mod machine;
 mod memory;
@@ -23,6 +24,7 @@ pub(crate) struct Options {
     parts: Vec<Part>,
     rounds: usize,
     quick: bool,
+    urgent: bool,
     /// Only these subjects; all if empty.
     only: Vec<String>,
 }
@@ -45,12 +47,14 @@ const PARTS: [(&str, Part); 4] = [
 impl Options {
     /// From the words after `bench`.
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
-        let mut options = Self { parts: Vec::new(), rounds: 0, quick: false, only: Vec::new() };
+        let mut options =
+            Self { parts: Vec::new(), rounds: 0, quick: false, urgent: false, only: Vec::new() };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
             match *word {
                 "all" => options.parts.extend(PARTS.map(|(_, part)| part)),
+                "--urgent" => options.urgent = true,
                 "--quick" => options.quick = true,
                 "--rounds" => options.rounds = value()?.parse().context("--rounds needs a number")?,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
@@ -89,13 +93,14 @@ impl Options {
 
     /// What was typed, for the record.
     fn command(&self, part: &str) -> String {
-        format!("cargo xtask bench {part} --rounds {}", self.rounds)
+        let urgent = if self.urgent { " --urgent" } else { "" };
+        format!("cargo xtask bench {part} --rounds {}{urgent}", self.rounds)
     }
 }
 
 /// Builds everything, measures the parts that were asked for, prints and keeps the tables.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
-    let built = build::all(root, &options.examples())?;
+    let built = build::all(root, &options.examples(), launcher::Launcher::new(options.urgent))?;
     machine::warn_if_busy();
     for part in &options.parts {
         let (title, name) = match part {

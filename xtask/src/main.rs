@@ -21,6 +21,7 @@ usage: cargo xtask COMMAND
   bench latency          p99 of quick requests beside slow and computing ones
   bench all              all four
         [--rounds 5]     rounds; the table shows medians
+        [--urgent]       measured programs go before all others: for a machine where others work (root)
         [--quick]        short runs, to see that it works; RESULTS.md is left alone
         [--only a,b]     only these servers or clients; RESULTS.md is left alone
 ";

@@ -5,11 +5,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::launcher::Launcher;
+
 /// Where the programs to measure lie.
 #[derive(Debug)]
 pub(super) struct Built {
     ours: PathBuf,
     peers: PathBuf,
+    /// How they are started.
+    pub(super) launcher: Launcher,
 }
 
 impl Built {
@@ -26,7 +30,7 @@ impl Built {
 }
 
 /// Builds all. Ours may fail, so that the peers can be looked at alone; without peers there is no comparison.
-pub(super) fn all(root: &Path, examples: &[&str]) -> Result<Built> {
+pub(super) fn all(root: &Path, examples: &[&str], launcher: Launcher) -> Result<Built> {
     let peers = root.join("benches/peers");
     println!("building the peers");
     if !cargo_build(&peers, &["--bins"])? {
@@ -41,7 +45,7 @@ pub(super) fn all(root: &Path, examples: &[&str]) -> Result<Built> {
             let _ = std::fs::remove_file(ours.join(example));
         }
     }
-    Ok(Built { ours, peers: peers.join("target/release") })
+    Ok(Built { ours, peers: peers.join("target/release"), launcher })
 }
 
 /// True if it was built. The target folders are fixed: an environment's own would hide where the programs lie.

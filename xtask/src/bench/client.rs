@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::Options;
 use super::build::Built;
 use super::figures::{Ratio, field, median, table};
-use super::server::{Server, Subject, pinned};
+use super::server::{Server, Subject};
 
 /// A program that takes `--url --callers --requests` and prints what it used.
 struct Caller {
@@ -74,7 +74,7 @@ pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
 }
 
 fn call(program: &std::path::Path, server: &Server, requests: u64) -> Result<Run> {
-    let mut command = pinned(program, "0");
+    let mut command = server.launcher.command(program, "0");
     command.args(["--url", &server.url("/"), "--callers", "64", "--requests", &requests.to_string()]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);

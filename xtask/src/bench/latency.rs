@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::Options;
 use super::build::Built;
 use super::figures::{Ratio, field, median, table};
-use super::server::{Server, Subject, pinned};
+use super::server::{Server, Subject};
 
 const SUBJECTS: [Subject; 2] = [Subject::Ours, Subject::HyperMulti];
 
@@ -54,7 +54,7 @@ pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
 
 /// So many requests a second for so long; as many as are answered for a rate of zero.
 fn load(built: &Built, server: &Server, rate: f64, seconds: u32) -> Result<Run> {
-    let mut command = pinned(&built.peer("mixload"), CORES);
+    let mut command = built.launcher.command(&built.peer("mixload"), CORES);
     command.args(["--connect", &server.address.to_string(), "--rate", &rate.to_string()]);
     command.args(["--connections", "64", "--seconds", &seconds.to_string()]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;

@@ -1,7 +1,7 @@
 //! Load from wrk, and what it says.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
@@ -48,8 +48,8 @@ impl Run {
 /// Loads the server from core 1 for so many seconds, and reads what that cost it.
 pub(super) fn wrk(server: &Server, mode: Mode, seconds: u32) -> Result<Run> {
     let wrk = process::find("wrk").context("wrk is missing: apt-get install wrk")?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", "1"]).arg(wrk).args(["-t1", "-c64", "--latency", &format!("-d{seconds}s")]);
+    let mut command = server.launcher.command(&wrk, "1");
+    command.args(["-t1", "-c64", "--latency", &format!("-d{seconds}s")]);
     match mode {
         Mode::KeepAlive => {}
         Mode::Pipelined => {

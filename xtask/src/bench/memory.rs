@@ -11,7 +11,7 @@ use super::build::Built;
 use super::cpu::tree;
 use super::figures::{Ratio, median, table};
 use super::load::{Mode, wrk};
-use super::server::{Server, Subject, pinned};
+use super::server::{Server, Subject};
 
 const SUBJECTS: [Subject; 6] =
     [Subject::Ours, Subject::Floor, Subject::HyperPerCore, Subject::Axum, Subject::Actix, Subject::Nginx];
@@ -48,7 +48,7 @@ fn cost(built: &Built, subject: Subject, connections: u32) -> Result<Option<Memo
     // What a server touches with its first requests is not what a connection costs.
     wrk(&server, Mode::KeepAlive, 1)?;
     let before = Memory::of(server.pid());
-    let mut command = pinned(&built.peer("hold_open"), "1");
+    let mut command = built.launcher.command(&built.peer("hold_open"), "1");
     command.args(["--connect", &server.address.to_string(), "--connections", &connections.to_string()]);
     let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();

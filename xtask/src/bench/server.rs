@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::build::Built;
+use super::launcher::Launcher;
 use crate::process;
 
 /// What is measured.
@@ -70,6 +71,8 @@ impl Subject {
 pub(super) struct Server {
     child: Child,
     pub(super) address: SocketAddr,
+    /// How what loads it is to be started.
+    pub(super) launcher: Launcher,
     /// nginx's configuration and temporary files.
     folder: Option<PathBuf>,
 }
@@ -84,7 +87,7 @@ impl Server {
     ) -> Result<Option<Self>> {
         let Some(program) = subject.program(built) else { return Ok(None) };
         let address = free_address()?;
-        let mut command = pinned(&program, cores);
+        let mut command = built.launcher.command(&program, cores);
         let mut folder = None;
         if subject == Subject::Nginx {
             let place = nginx_folder(address, workers)?;
@@ -96,7 +99,7 @@ impl Server {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().with_context(|| format!("{} can't be started", program.display()))?;
-        let mut server = Self { child, address, folder };
+        let mut server = Self { child, address, folder, launcher: built.launcher };
         server.wait_until_it_answers(subject)?;
         Ok(Some(server))
     }
@@ -138,21 +141,6 @@ impl Drop for Server {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
-}
-
-/// The program on these cores, with as many open files as may be.
-pub(super) fn pinned(program: &Path, cores: &str) -> Command {
-    let mut command = Command::new("prlimit");
-    let files = open_files_limit();
-    command.arg(format!("--nofile={files}:{files}")).args(["taskset", "-c", cores]).arg(program);
-    command
-}
-
-/// The hard limit on open files.
-fn open_files_limit() -> u64 {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find(|line| line.starts_with("Max open files"));
-    line.and_then(|line| line.split_whitespace().nth(4)).and_then(|hard| hard.parse().ok()).unwrap_or(1024)
 }
 
 /// An address whose port was free a moment ago.
