@@ -1,0 +1,261 @@
+//! The admin endpoint as a scraper, a person and a hostile web page meet it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use millstream_admin::{Admin, RunningAdmin};
+use millstream_http::server::{Engine, Running, Shutdown, transport::Addr};
+use millstream_http::{HttpServer, Request};
+use serde_json::Value;
+
+fn engine(workers: usize) -> Engine {
+    Engine::builder().workers(workers).build().expect("engine starts")
+}
+
+fn admin(engine: &Engine) -> RunningAdmin {
+    Admin::new(engine).bind("127.0.0.1:0").expect("admin listens")
+}
+
+fn site(engine: &Engine) -> Running {
+    let server = HttpServer::new(engine).bind("127.0.0.1:0").expect("listens");
+    server.serve(async |_: Request| "hello").expect("serves")
+}
+
+fn connect(address: &Addr) -> TcpStream {
+    let conn = TcpStream::connect(address.as_tcp().expect("a TCP address")).expect("connects");
+    conn.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout above zero");
+    conn
+}
+
+/// Head and body of the answer to one request, sent as it is.
+fn exchange(address: &Addr, request: &str) -> (String, String) {
+    let mut conn = connect(address);
+    conn.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    conn.read_to_string(&mut answer).expect("an answer and a close");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.to_lowercase(), body.to_owned())
+}
+
+fn fetch(address: &Addr, path: &str) -> (String, String) {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+fn json(address: &Addr, path: &str) -> Value {
+    let (head, body) = fetch(address, path);
+    assert!(head.contains("content-type: application/json"), "{head}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+/// Asks again until the answer is as wanted.
+fn until(ask: impl Fn() -> Value, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = ask();
+        if is_wanted(&answer) || Instant::now() > give_up {
+            return answer;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn health_is_ok_while_the_engine_runs() {
+    let engine = engine(2);
+    let admin = Admin::new(&engine).with_version("9.8.7").bind("127.0.0.1:0").expect("listens");
+    let (head, _) = fetch(admin.local_addr(), "/health");
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    let health = json(admin.local_addr(), "/health");
+    assert_eq!((&health["status"], &health["version"]), (&Value::from("ok"), &Value::from("9.8.7")));
+    assert_eq!(health["workers"], 2);
+    assert!(health["uptime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+}
+
+#[test]
+fn health_says_503_while_draining_and_after() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let busy = engine.busy();
+    let (told, tell) = mpsc::channel();
+    let draining = engine.clone();
+    let drain = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let watch = draining.draining();
+            let patience = Shutdown::Graceful(Duration::from_secs(60));
+            let tell = async {
+                watch.await;
+                told.send(()).expect("the test waits");
+            };
+            tokio::join!(draining.shutdown(patience), tell).0
+        })
+    });
+    tell.recv().expect("the drain has begun");
+    let (head, body) = fetch(admin.local_addr(), "/health");
+    assert!(head.starts_with("http/1.1 503 "), "{head}");
+    let health: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(health["status"], "draining");
+    assert!(health["drain_seconds_left"].as_f64().is_some_and(|left| (1.0..=60.0).contains(&left)), "{body}");
+    drop(busy);
+    assert!(drain.join().expect("no panic"), "the drain was clean");
+    let (head, body) = fetch(admin.local_addr(), "/health");
+    assert!(head.starts_with("http/1.1 503 ") && body.contains("\"stopped\""), "{head}{body}");
+}
+
+#[test]
+fn watching_does_not_keep_the_engine_alive() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    drop(engine);
+    assert_eq!(json(admin.local_addr(), "/health")["status"], "stopped");
+}
+
+#[test]
+fn answers_while_every_worker_is_stuck() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let (free, stuck) = mpsc::channel::<()>();
+    let (began, begins) = mpsc::channel();
+    let job = engine.workers()[0].run(move || {
+        began.send(()).expect("the test waits");
+        let _ = stuck.recv();
+    });
+    job.expect("the engine runs");
+    begins.recv().expect("the worker is stuck");
+    assert_eq!(json(admin.local_addr(), "/health")["status"], "ok");
+    drop(free);
+}
+
+#[test]
+fn metrics_hold_what_servers_and_connections_counted() {
+    let engine = engine(2);
+    let (site, admin) = (site(&engine), admin(&engine));
+    fetch(site.local_addr(), "/");
+    let (head, text) = fetch(admin.local_addr(), "/metrics");
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert!(head.contains(kind), "{head}");
+    assert!(text.ends_with("# EOF\n"));
+    let listen = site.local_addr();
+    for row in [
+        format!("millstream_http_responses_total{{listen=\"{listen}\",status=\"2xx\"}} 1\n"),
+        format!("millstream_server_accepted_total{{listen=\"{listen}\",protocol=\"http\"}} 1\n"),
+        "millstream_connections_opened_total{opener=\"accepted\",side=\"server\"} 1\n".to_owned(),
+        "millstream_workers 2\n".to_owned(),
+        "millstream_draining 0\n".to_owned(),
+    ] {
+        assert!(text.contains(&row), "{row} in\n{text}");
+    }
+}
+
+#[test]
+fn connections_balance_and_the_live_ones_are_listed() {
+    let engine = engine(2);
+    let (site, admin) = (site(&engine), admin(&engine));
+    let mut kept: Vec<_> = (0..3).map(|_| connect(site.local_addr())).collect();
+    for conn in &mut kept {
+        conn.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+        let mut byte = [0];
+        conn.read_exact(&mut byte).expect("answered");
+    }
+    fetch(site.local_addr(), "/");
+    // A client may have its answer a moment before the server has counted the bytes.
+    let is_counted = |report: &Value| {
+        let listed = report["connections"].as_array().expect("a list");
+        listed.len() >= 3 && listed.iter().all(|one| one["bytes_out"].as_u64() > Some(20))
+    };
+    let report = until(|| json(admin.local_addr(), "/connections"), is_counted);
+    let number = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
+    assert_eq!(number("/opened"), 4, "{report}");
+    assert_eq!(number("/opened"), number("/open") + number("/ended"));
+    let server = &report["sides"]["server"];
+    let causes = server["ended_for"].as_object().expect("causes").values();
+    let ended: u64 =
+        causes.flat_map(|by| by.as_object().expect("parties").values()).filter_map(Value::as_u64).sum();
+    assert_eq!(ended, number("/ended"), "{report}");
+    assert_eq!(number("/sides/server/opened_for/accepted"), 4);
+    let peers: Vec<_> = kept.iter().map(|conn| conn.local_addr().expect("bound").to_string()).collect();
+    let listed = report["connections"].as_array().expect("a list");
+    for peer in peers {
+        let found = listed.iter().find(|listed| listed["peer"] == peer.as_str()).expect("it lives");
+        assert_eq!(found["messages"], 1, "{found}");
+        assert_eq!(found["tls"], false);
+        assert!(found["bytes_in"].as_u64() > Some(20) && found["bytes_out"].as_u64() > Some(20), "{found}");
+    }
+    let few = json(admin.local_addr(), "/connections?limit=2&side=server");
+    assert_eq!(few["connections"].as_array().map(Vec::len), Some(2));
+    let none = json(admin.local_addr(), "/connections?side=client");
+    assert_eq!(none["connections"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn only_known_hosts_are_answered() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let address = admin.local_addr();
+    for (host, status) in [
+        (address.to_string(), 200),
+        ("localhost".to_owned(), 200),
+        ("[::1]".to_owned(), 200),
+        ("evil.example".to_owned(), 421),
+        ("192.0.2.1".to_owned(), 421),
+    ] {
+        let (head, _) =
+            exchange(address, &format!("GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{host}: {head}");
+    }
+}
+
+#[test]
+fn other_methods_and_paths_are_refused() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let address = admin.local_addr();
+    let ask = |line: &str| {
+        exchange(address, &format!("{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")).0
+    };
+    let head = ask("POST /health");
+    assert!(head.starts_with("http/1.1 405 ") && head.contains("allow: get, head"), "{head}");
+    assert!(ask("GET /nothing").starts_with("http/1.1 404 "));
+    assert!(ask("GET /connections?limit=x").starts_with("http/1.1 400 "));
+    assert!(ask("GET /dashboard/script.js").starts_with("http/1.1 404 "));
+    assert!(ask("HEAD /metrics").starts_with("http/1.1 200 "));
+}
+
+#[test]
+fn page_loads_nothing_from_elsewhere() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let (head, page) = fetch(admin.local_addr(), "/");
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{head}");
+    assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+    assert!(!page.contains("http://") && !page.contains("https://"));
+    for (path, kind) in [("/dashboard.css", "text/css"), ("/dashboard.js", "text/javascript")] {
+        assert!(page.contains(path));
+        let (head, body) = fetch(admin.local_addr(), path);
+        assert!(head.contains(&format!("content-type: {kind}")), "{head}");
+        // Nothing that puts text in as HTML: peers choose some of it.
+        assert!(!body.contains("innerHTML") && !body.contains("insertAdjacentHTML"));
+    }
+}
+
+#[test]
+fn beyond_loopback_only_when_it_is_meant() {
+    let engine = engine(1);
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let error = Admin::new(&engine).bind(address).expect_err("not loopback").to_string();
+        assert!(error.contains("is not loopback"), "{error}");
+    }
+    assert!(Admin::new(&engine).allow_remote().bind("0.0.0.0:0").is_ok());
+    assert!(Admin::new(&engine).bind("localhost:0").is_ok());
+}
+
+#[test]
+fn dropping_it_ends_it() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let address = admin.local_addr().as_tcp().expect("a TCP address");
+    drop(admin);
+    assert!(TcpStream::connect(address).is_err());
+}
