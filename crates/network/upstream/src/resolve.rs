@@ -7,12 +7,42 @@ use std::time::Duration;
 
 use millstream_base::Result;
 
+/// What [`Resolve::resolve`] gives.
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Resolved>> + Send + 'a>>;
+
 /// Knows the addresses of names: the system's resolver, a DNS client, a table in a test.
+///
+/// ```
+/// use millstream_upstream::{Resolve, Resolved, Resolving};
+/// use std::net::IpAddr;
+/// use std::time::Duration;
+///
+/// struct Table;
+/// impl Resolve for Table {
+///     fn resolve<'a>(&'a self, _host: &'a str) -> Resolving<'a> {
+///         let here = [IpAddr::from([127, 0, 0, 1])];
+///         Box::pin(async move { Ok(Resolved::new(here, Duration::from_secs(60))) })
+///     }
+/// }
+/// let _resolver: std::sync::Arc<dyn Resolve> = std::sync::Arc::new(Table);
+/// ```
 pub trait Resolve: Send + Sync + 'static {
     /// The addresses of `host`, which is a name or the text of an address.
     ///
     /// Dropping the future gives the answer up.
-    fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = Result<Resolved>> + Send + 'a>>;
+    fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a>;
+}
+
+impl<R: Resolve + ?Sized> Resolve for Arc<R> {
+    fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a> {
+        (**self).resolve(host)
+    }
+}
+
+impl<R: Resolve + ?Sized> Resolve for Box<R> {
+    fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a> {
+        (**self).resolve(host)
+    }
 }
 
 /// Addresses, and how long they hold.
@@ -33,7 +63,7 @@ impl Resolved {
         &self.addresses
     }
 
-    /// How long they hold.
+    /// How long they hold; zero when that is over and they are all there is.
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
