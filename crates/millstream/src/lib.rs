@@ -15,10 +15,12 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub use millstream_admin as admin;
 pub use millstream_base as base;
 pub use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 pub use millstream_client as client;
 pub use millstream_http as http;
+pub use millstream_metrics as metrics;
 pub use millstream_runtime as runtime;
 pub use millstream_runtime::{Engine, EngineBuilder, Label, Shutdown, Stage, Worker, spawn_local};
 pub use millstream_server as server;
