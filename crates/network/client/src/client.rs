@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, EngineId, Error, Phase, Result, Seen, Slot as WorkerSlot};
-use millstream_pool::{Bucket, Grant, Pool, PoolOptions};
+use millstream_pool::{Bucket, EvictCause, Grant, Pool, PoolOptions};
 use millstream_runtime::{Engine, Stage, Worker, now, spawn_local};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::Resolve;
@@ -16,9 +16,9 @@ use millstream_upstream::Resolve;
 use crate::dialer::{self, LentOf};
 use crate::lease::shard;
 use crate::retry::{Budget, may_retry};
-use crate::slot::Slot;
+use crate::slot::{self, Slot};
 use crate::stats::{self, Event, Stats};
-use crate::{ClientOptions, Lease, PoolStats, Protocol, SystemResolver, Target};
+use crate::{ClientOptions, Failed, Lease, PoolStats, Protocol, Session, SystemResolver, Target};
 
 /// A client of one protocol: its connections, shared by whoever has a clone. Dropping the last clone closes the idle
 /// ones; those in use end with their calls.
@@ -59,6 +59,8 @@ impl Call {
     }
 }
 
+/// A session idle for no longer than this is not looked at once more: the syscall would cost more than it finds.
+const FRESH: Duration = Duration::from_millis(1);
 /// How often idle connections are looked through for those past their time.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -136,26 +138,26 @@ impl<P: Protocol> Client<P> {
         shared.stats.count(Event::Call);
         shared.budget.earn();
         let bucket = shared.pool.bucket(target);
-        let lent = match bucket.try_checkout(shard(shared.engine), started) {
-            Some(lent) => lent,
+        let lease = match shared.stocked(&bucket, started) {
+            Some(lease) => lease,
             None => shared
                 .checkout(target, &bucket, deadline)
                 .await
-                .map_err(|error| shared.fail(error, started))?,
+                .map_err(|error| shared.fail(error, target, started))?,
         };
-        let lease = Lease::<P>::new(lent, shared.engine);
         let was_reused = lease.is_reused();
         let failed = match shared.protocol.call(lease, request, deadline).await {
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
         };
         let may_retry = shared.options.retries && may_retry(&shared.protocol, &failed, was_reused);
-        match failed.request {
+        let Failed { error, request } = failed;
+        match request {
             Some(request) if may_retry && shared.budget.spend() => self
                 .call_again(target, &bucket, request, deadline)
                 .await
-                .map_err(|error| shared.fail(error, started)),
-            _ => Err(shared.fail(failed.error.with_target(target.to_string()), started)),
+                .map_err(|again| shared.fail(after(&error, again), target, started)),
+            _ => Err(shared.fail(error, target, started)),
         }
     }
 
@@ -171,17 +173,18 @@ impl<P: Protocol> Client<P> {
         shared.stats.count(Event::Retried);
         let permit = match shared.grant(bucket, deadline).await? {
             Grant::Dial(permit) => permit,
-            Grant::Session(lent) => {
-                // One that lay beside the broken one is as suspect: its place is worth more than it.
-                let (slot, permit) = lent.detach();
-                slot.session_end(Cause::StaleOnCheckout);
-                permit
-            }
+            // One that lay beside the broken one is as suspect: its place is worth more than it.
+            Grant::Session(lent) => slot::vacate(lent, Cause::StaleOnCheckout),
         };
-        let lent = dialer::open(shared, target, permit, Opener::Retry, deadline).await?;
-        let lease = Lease::<P>::new(lent, shared.engine);
+        let lease = dialer::open(shared, target, permit, Opener::Retry, deadline).await?;
         shared.protocol.call(lease, request, deadline).await.map_err(|failed| failed.error)
     }
+}
+
+/// The error of a second try: what the peer may have seen of the first one counts as well.
+fn after(first: &Error, again: Error) -> Error {
+    let seen = first.seen().max(again.seen());
+    again.with_seen(seen)
 }
 
 impl<P: Protocol> Shared<P> {
@@ -193,9 +196,32 @@ impl<P: Protocol> Shared<P> {
     }
 
     #[cold]
-    fn fail(&self, error: Error, started: Instant) -> Error {
+    fn fail(&self, error: Error, target: &Target, started: Instant) -> Error {
         self.stats.count(Event::Failed);
-        error.with_elapsed(now().saturating_duration_since(started))
+        let elapsed = now().saturating_duration_since(started);
+        error.with_target(target.to_string()).with_elapsed(elapsed)
+    }
+
+    /// A session from stock. Each turn that goes on has taken one out of it.
+    #[inline]
+    fn stocked(&self, bucket: &Arc<Bucket<Slot<P::Session>>>, now: Instant) -> Option<Lease<P>> {
+        loop {
+            let lent = bucket.try_checkout(shard(self.engine), now)?;
+            if let Some(lease) = self.alive(lent) {
+                return Some(lease);
+            }
+        }
+    }
+
+    /// The session, unless the kernel knows that its peer has gone. What was in use a moment ago is taken as it is: the
+    /// reactor has told of everything older.
+    #[inline]
+    fn alive(&self, lent: LentOf<P>) -> Option<Lease<P>> {
+        if lent.idle_for() > FRESH && lent.session.conn().peek_now().is_some() {
+            slot::end(lent, Cause::StaleOnCheckout, EvictCause::StaleOnCheckout);
+            return None;
+        }
+        Some(Lease::new(lent, self.engine))
     }
 
     /// A session from stock, from another caller, or a new one.
@@ -204,13 +230,19 @@ impl<P: Protocol> Shared<P> {
         target: &Target,
         bucket: &Arc<Bucket<Slot<P::Session>>>,
         deadline: Deadline,
-    ) -> Result<LentOf<P>> {
-        match self.grant(bucket, deadline).await.map_err(|error| error.with_target(target.to_string()))? {
-            Grant::Session(lent) => Ok(lent),
-            Grant::Dial(permit) => {
-                let stats = bucket.stats();
-                let opener = if stats.open == 0 { Opener::PoolEmpty } else { Opener::AllBusy };
-                dialer::open(self, target, permit, opener, deadline).await
+    ) -> Result<Lease<P>> {
+        loop {
+            match self.grant(bucket, deadline).await? {
+                Grant::Session(lent) => {
+                    if let Some(lease) = self.alive(lent) {
+                        return Ok(lease);
+                    }
+                }
+                Grant::Dial(permit) => {
+                    let is_first = bucket.stats().open == 0;
+                    let opener = if is_first { Opener::PoolEmpty } else { Opener::AllBusy };
+                    return dialer::open(self, target, permit, opener, deadline).await;
+                }
             }
         }
     }
@@ -242,16 +274,19 @@ impl<P: Protocol> Shared<P> {
     }
 }
 
-/// Lets go of idle connections past their time, and of all when the engine drains. Ends with the client.
+/// Lets go of idle connections past their time, and of all when the engine drains. Ends with the client, or with the
+/// engine, and refuses then whoever waits.
 fn sweep<P: Protocol>(engine: &Engine, client: Weak<Shared<P>>) {
     let worker = engine.workers()[0].clone();
     let home = worker.clone();
-    // An error means that the engine has stopped already.
+    let warden = Warden(client);
+    // An error means that the engine has stopped already; the job is dropped then, and the warden with it.
     let _ = worker.run(move || {
         spawn_local(async move {
+            let warden = warden;
             loop {
                 tokio::time::sleep(SWEEP_EVERY).await;
-                let Some(client) = client.upgrade() else { return };
+                let Some(client) = warden.0.upgrade() else { return };
                 let is_running = home.engine().is_some_and(|engine| engine.stage() == Stage::Running);
                 if is_running {
                     drop(client.pool.sweep(now()));
@@ -261,6 +296,17 @@ fn sweep<P: Protocol>(engine: &Engine, client: Weak<Shared<P>>) {
             }
         });
     });
+}
+
+/// Dropped when the workers stop: nobody may wait for a connection that no reactor serves.
+struct Warden<P: Protocol>(Weak<Shared<P>>);
+
+impl<P: Protocol> Drop for Warden<P> {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            drop(client.pool.drain());
+        }
+    }
 }
 
 impl<P: Protocol> Clone for Client<P> {

@@ -6,17 +6,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
+use millstream_base::{Deadline, Error, Phase, Result, Seen};
 use millstream_pool::{Lent, Permit};
 use millstream_runtime::{Worker, now};
 use millstream_transport::{Addr, Opener, dial};
 
 use crate::client::Shared;
-use crate::lease::shard;
-use crate::slot::Slot;
+use crate::slot::{self, Slot};
 use crate::stats::Event;
 use crate::target::Place;
-use crate::{Protocol, Target};
+use crate::{Lease, Protocol, Target};
 
 /// A permit for a session of this protocol.
 pub(crate) type PermitOf<P> = Permit<Slot<<P as Protocol>::Session>>;
@@ -32,36 +31,34 @@ pub(crate) async fn open<P: Protocol>(
     permit: PermitOf<P>,
     opener: Opener,
     deadline: Deadline,
-) -> Result<LentOf<P>> {
-    let worker = shared.home();
-    let (give, take) = tokio::sync::oneshot::channel::<Result<LentOf<P>>>();
-    let (shared, target) = (shared.clone(), target.clone());
-    let here = worker.clone();
-    let job = worker.spawn(async move || {
-        let opened = open_here(&shared, &target, permit, opener, deadline, &here).await;
-        if let Err(Ok(lent)) = give.send(opened) {
-            lent.give_back(shard(shared.engine), now());
-        }
+) -> Result<Lease<P>> {
+    let worker = shared.home().clone();
+    let (shared, target, here) = (shared.clone(), target.clone(), worker.clone());
+    let dialling = worker.spawn(async move || {
+        let lent = open_here(&shared, &target, permit, opener, deadline, here).await?;
+        Ok(Parcel(Some(Lease::new(lent, shared.engine))))
     });
-    let mut job = Box::pin(job);
-    let mut take = take;
-    std::future::poll_fn(|cx| {
-        use std::task::Poll;
-        if let Poll::Ready(opened) = std::pin::Pin::new(&mut take).poll(cx) {
-            return Poll::Ready(opened.unwrap_or_else(|_| Err(cancelled())));
-        }
-        match job.as_mut().poll(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            // Its result is in the channel: the next poll of it would panic, but the one above comes first.
-            Poll::Ready(Ok(())) => Poll::Ready(take.try_recv().unwrap_or_else(|_| Err(cancelled()))),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+    match dialling.await {
+        Ok(parcel) => parcel.map(Parcel::accept),
+        Err(error) => Err(error.with_seen(Seen::No)),
+    }
 }
 
-fn cancelled() -> Error {
-    Error::new(Kind::Cancelled, Origin::Local, "the engine has stopped").with_seen(Seen::No)
+/// A session on its way from the dial to its caller. If that one has gone it goes to stock, watched like any other.
+struct Parcel<P: Protocol>(Option<Lease<P>>);
+
+impl<P: Protocol> Parcel<P> {
+    fn accept(mut self) -> Lease<P> {
+        self.0.take().expect("a parcel is made full, and only this empties it")
+    }
+}
+
+impl<P: Protocol> Drop for Parcel<P> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.0.take() {
+            lease.release(now());
+        }
+    }
 }
 
 async fn open_here<P: Protocol>(
@@ -70,21 +67,20 @@ async fn open_here<P: Protocol>(
     permit: PermitOf<P>,
     opener: Opener,
     deadline: Deadline,
-    worker: &Worker,
+    worker: Worker,
 ) -> Result<LentOf<P>> {
     shared.stats.count(Event::Dialled);
-    let opened = connect(shared, target, opener, deadline).await;
-    let session = match opened {
-        Ok(session) => session,
+    match connect(shared, target, opener, deadline).await {
+        Ok(session) => {
+            let lent = permit.fill(Slot::new(session, worker), now());
+            slot::settle(&lent, shared.engine);
+            Ok(lent)
+        }
         Err(error) => {
             shared.stats.count(Event::DialFailed);
-            return Err(error.with_target(target.to_string()).with_seen(Seen::No));
+            Err(error.with_seen(Seen::No))
         }
-    };
-    let bucket = permit.bucket().clone();
-    let lent = permit.fill(Slot::new(session, worker.wheel().timer()), now());
-    lent.settle(&bucket, lent.id());
-    Ok(lent)
+    }
 }
 
 async fn connect<P: Protocol>(

@@ -4,12 +4,12 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use millstream_base::{Deadline, EngineId};
+use millstream_base::{Deadline, EngineId, Error, Kind, Origin};
 use millstream_pool::{EvictCause, Lent};
-use millstream_runtime::Timer;
-use millstream_transport::{Cause, Conn, ConnState};
+use millstream_runtime::{Stage, Timer};
+use millstream_transport::{Cause, Conn};
 
-use crate::slot::Slot;
+use crate::slot::{self, Slot};
 use crate::{Protocol, Session};
 
 /// A session lent to one call. Release it when the exchange is over; dropping it closes the connection, since nobody
@@ -70,28 +70,31 @@ impl<P: Protocol> Lease<P> {
 
     /// The same, for a peer that closes an idle connection after `keep`.
     pub fn release_for(mut self, now: Instant, keep: Duration) {
-        let Some(mut lent) = self.lent.take() else { return };
-        lent.timer.disarm();
-        lent.session.conn().life().set_state(ConnState::Idle, now);
-        if let Some(cause) = lent.start_watch() {
-            return end(lent, cause);
+        if let Some(lent) = self.lent.take() {
+            slot::park(lent, self.engine, now, keep);
         }
-        let watch = lent.watch();
-        lent.give_back_until(shard(self.engine), now, keep);
-        watch.after_return();
     }
 
     /// The session can't serve another call: closes it for this reason.
     pub fn close(mut self, cause: Cause) {
         if let Some(lent) = self.lent.take() {
-            end(lent, cause);
+            slot::end(lent, cause, EvictCause::Closed);
         }
+    }
+
+    /// What a failed read or write means; also that the engine has stopped, and its reactor with it.
+    #[cold]
+    pub fn sort(&self, error: std::io::Error) -> Error {
+        let error = Error::from(error);
+        let engine = self.lent().worker.engine();
+        let is_stopped = engine.is_none_or(|engine| engine.stage() == Stage::Stopped);
+        if is_stopped && error.kind() == Kind::Io { stopped() } else { error }
     }
 }
 
-fn end<S: Session>(mut lent: Lent<Slot<S>>, cause: Cause) {
-    lent.verdict = Some(cause);
-    lent.close(EvictCause::Closed);
+/// The error of every call on an engine that has stopped.
+pub(crate) fn stopped() -> Error {
+    Error::new(Kind::Cancelled, Origin::Local, "the engine has stopped")
 }
 
 /// The part of the stock that belongs to the current thread; strangers share the first.
@@ -103,7 +106,7 @@ pub(crate) fn shard(engine: EngineId) -> usize {
 impl<P: Protocol> Drop for Lease<P> {
     fn drop(&mut self) {
         if let Some(lent) = self.lent.take() {
-            end(lent, Cause::Cancelled);
+            slot::end(lent, Cause::Cancelled, EvictCause::Dropped);
         }
     }
 }

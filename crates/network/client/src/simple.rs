@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -17,8 +17,8 @@ use crate::{DEFAULT_FIRST_BYTE_TIMEOUT, Failed, Lease, Protocol, Session, Target
 
 /// A protocol that is only a codec: encode a request, wait for its reply, decode it. One call at a time on a connection.
 ///
-/// `C` is copied for each connection, so it may keep state between messages. A call is tried again on its own only when
-/// the peer can't have seen it, unless [`Simple::idempotent`] says that seeing it twice does no harm.
+/// `C` is copied for each connection, so it may keep state between messages. A request is copied when its connection had
+/// served a call before: it is tried again on its own, but only when the peer can't have seen it, unless [`Simple::idempotent`] says that seeing it twice does no harm.
 pub struct Simple<C, Request> {
     codec: C,
     name: &'static str,
@@ -70,7 +70,7 @@ impl<C, Request> Protocol for Simple<C, Request>
 where
     C: Decode + Encode<Request> + Clone + Send + Sync + 'static,
     C::Message: Send,
-    Request: Send + 'static,
+    Request: Clone + Send + 'static,
 {
     type Session = SimpleSession<C>;
     type Request = Request;
@@ -91,6 +91,7 @@ where
         deadline: Deadline,
     ) -> Result<C::Message, Failed<Request>> {
         let mut output = BytesMut::new();
+        let copy = lease.is_reused().then(|| request.clone());
         if let Err(error) = lease.codec.encode(request, &mut output) {
             lease.release(now());
             return Err(Failed::new(error.with_seen(Seen::No)));
@@ -100,18 +101,21 @@ where
         lease.conn_mut().life().count_message();
         lease.arm(begun, self.reply_timeout, deadline);
         let limit = deadline.earlier(Deadline::after(begun, self.reply_timeout)).remaining(begun);
-        match exchange(&mut lease, &output, limit).await {
-            Ok(reply) if lease.input.is_empty() => {
-                lease.release(now());
-                Ok(reply)
-            }
+        let mut exchange = Exchange { lease: &mut lease, output: &output, sent: 0 };
+        let outcome = poll_fn(|cx| exchange.poll(cx, limit)).await;
+        let is_sent = exchange.sent == output.len();
+        match outcome {
             Ok(reply) => {
-                lease.close(Cause::ParseDesync);
+                if is_sent && lease.input.is_empty() {
+                    lease.release(now());
+                } else {
+                    lease.close(Cause::ParseDesync);
+                }
                 Ok(reply)
             }
             Err(error) => {
                 lease.close(cause_of(&error));
-                Err(Failed::new(error))
+                Err(Failed { error, request: copy })
             }
         }
     }
@@ -129,52 +133,78 @@ fn cause_of(error: &Error) -> Cause {
     }
 }
 
-async fn exchange<C, Request>(
-    lease: &mut Lease<Simple<C, Request>>,
-    output: &[u8],
-    limit: Duration,
-) -> Result<C::Message>
+/// One request and its reply on one connection.
+struct Exchange<'a, C, Request>
 where
     C: Decode + Encode<Request> + Clone + Send + Sync + 'static,
     C::Message: Send,
-    Request: Send + 'static,
+    Request: Clone + Send + 'static,
 {
-    let mut sent = 0;
-    poll_fn(|cx| {
-        while sent < output.len() {
-            match Pin::new(lease.conn_mut()).poll_write(cx, &output[sent..]) {
-                Poll::Ready(Ok(count)) => sent += count,
-                Poll::Ready(Err(error)) => {
-                    let seen = if sent == 0 { Seen::No } else { Seen::Maybe };
-                    return Poll::Ready(Err(Error::io(error).with_phase(Phase::Write).with_seen(seen)));
-                }
-                Poll::Pending => break,
+    lease: &'a mut Lease<Simple<C, Request>>,
+    output: &'a [u8],
+    sent: usize,
+}
+
+impl<C, Request> Exchange<'_, C, Request>
+where
+    C: Decode + Encode<Request> + Clone + Send + Sync + 'static,
+    C::Message: Send,
+    Request: Clone + Send + 'static,
+{
+    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Result<C::Message>> {
+        if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+            return Poll::Ready(Err(self.broken(error, Phase::Write)));
+        }
+        if let Poll::Ready(reply) = self.poll_reply(cx) {
+            return Poll::Ready(reply);
+        }
+        let late = || Error::timeout(Phase::FirstByte, limit).with_seen(self.seen());
+        self.lease.timer().poll_expired(cx).map(|()| Err(late()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while self.sent < self.output.len() {
+            match ready!(Pin::new(self.lease.conn_mut()).poll_write(cx, &self.output[self.sent..]))? {
+                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                count => self.sent += count,
             }
         }
-        if let Poll::Ready(Err(error)) = Pin::new(lease.conn_mut()).poll_flush(cx) {
-            return Poll::Ready(Err(error.into()));
-        }
+        Pin::new(self.lease.conn_mut()).poll_flush(cx)
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<C::Message>> {
         loop {
-            let session = &mut **lease;
-            if let Some(reply) = session.codec.decode(&mut session.input)? {
-                return Poll::Ready(Ok(reply));
+            let SimpleSession { conn, codec, input } = &mut **self.lease;
+            match codec.decode(input) {
+                Ok(None) => {}
+                Ok(Some(reply)) => return Poll::Ready(Ok(reply)),
+                Err(error) => return Poll::Ready(Err(error.with_phase(Phase::Read).with_seen(Seen::Yes))),
             }
             let mut chunk = [0u8; READ_BYTES];
             let mut buf = ReadBuf::new(&mut chunk);
-            match Pin::new(&mut session.conn).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if buf.filled().is_empty() => return Poll::Ready(Err(closed())),
-                Poll::Ready(Ok(())) => session.input.extend_from_slice(buf.filled()),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::io(error).with_phase(Phase::Read))),
-                Poll::Pending => break,
+            if let Err(error) = ready!(Pin::new(conn).poll_read(cx, &mut buf)) {
+                return Poll::Ready(Err(self.broken(error, Phase::Read)));
             }
+            if buf.filled().is_empty() {
+                let error = Error::new(Kind::Closed, Origin::Peer, "closed before the reply was whole");
+                return Poll::Ready(Err(error.with_phase(Phase::Read).with_seen(self.seen())));
+            }
+            input.extend_from_slice(buf.filled());
         }
-        lease.timer().poll_expired(cx).map(|()| Err(Error::timeout(Phase::FirstByte, limit)))
-    })
-    .await
-}
+    }
 
-fn closed() -> Error {
-    Error::new(Kind::Closed, Origin::Peer, "closed before the reply was whole").with_phase(Phase::Read)
+    #[cold]
+    fn broken(&self, error: std::io::Error, phase: Phase) -> Error {
+        self.lease.sort(error).with_phase(phase).with_seen(self.seen())
+    }
+
+    fn seen(&self) -> Seen {
+        match (self.sent, self.lease.input.is_empty()) {
+            (_, false) => Seen::Yes,
+            (0, true) => Seen::No,
+            (_, true) => Seen::Maybe,
+        }
+    }
 }
 
 /// One read of the socket.

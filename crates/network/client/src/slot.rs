@@ -3,67 +3,108 @@
 //! Rules:
 //! 1. Before a session goes to stock its connection is asked for peer events with the watch's waker: whatever happens
 //!    to it from then on calls [`Wake::wake`] on the reactor's thread.
-//! 2. The watch takes exactly its own session out of the stock. If the session is lent by then, nothing happens: its
-//!    new holder sees the event itself.
+//! 2. The watch borrows exactly its own session from the stock, looks what happened, and closes it or puts it back: a
+//!    waker may be called late, for what its last holder has dealt with, and TLS has records that mean nothing to us.
+//!    If the session is lent by then, nothing happens: its new holder sees the event itself.
 //! 3. An event between the registration and the arrival in stock finds nothing there. It leaves `is_fired`, which
-//!    [`crate::Lease::release`] looks at afterwards.
+//!    [`park`] looks at afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
-use millstream_pool::{Bucket, EntryId, EvictCause, Pooled};
-use millstream_runtime::Timer;
-use millstream_transport::{Cause, PeerEvent};
+use millstream_base::EngineId;
+use millstream_pool::{Bucket, EntryId, EvictCause, Lent, Pooled};
+use millstream_runtime::{Timer, Worker, now};
+use millstream_transport::{Cause, ConnState, PeerEvent};
 
 use crate::Session;
+use crate::lease::shard;
 
 /// A session as the pool keeps it.
 pub(crate) struct Slot<S: Session> {
     pub(crate) session: S,
     pub(crate) timer: Timer,
+    /// Whose reactor it belongs to.
+    pub(crate) worker: Worker,
     waker: Waker,
     watch: Arc<Watch<S>>,
+    /// Until when its peer keeps it idle, if it said so.
+    kept_until: Option<Instant>,
     /// Why it must go, once the watch or a checkout knows.
-    pub(crate) verdict: Option<Cause>,
+    verdict: Option<Cause>,
 }
 
 /// Notices what happens to an idle session.
 pub(crate) struct Watch<S: Session> {
     is_fired: AtomicBool,
-    home: OnceLock<(Weak<Bucket<Slot<S>>>, EntryId)>,
+    home: OnceLock<Home<S>>,
+}
+
+/// Where a session lives.
+struct Home<S: Session> {
+    bucket: Weak<Bucket<Slot<S>>>,
+    id: EntryId,
+    engine: EngineId,
 }
 
 impl<S: Session> Slot<S> {
-    pub(crate) fn new(session: S, timer: Timer) -> Self {
+    pub(crate) fn new(session: S, worker: Worker) -> Self {
         let watch = Arc::new(Watch { is_fired: AtomicBool::new(false), home: OnceLock::new() });
-        Self { session, timer, waker: Waker::from(watch.clone()), watch, verdict: None }
-    }
-
-    /// Tells the watch where the session lives; once, when it has its place in the pool.
-    pub(crate) fn settle(&self, bucket: &Arc<Bucket<Self>>, id: EntryId) {
-        // A second call would say the same.
-        let _ = self.watch.home.set((Arc::downgrade(bucket), id));
-    }
-
-    /// Closes a session that was taken out of the pool.
-    pub(crate) fn session_end(self, cause: Cause) {
-        self.session.conn().end(cause);
-    }
-
-    pub(crate) fn watch(&self) -> Arc<Watch<S>> {
-        self.watch.clone()
+        let (timer, waker) = (worker.wheel().timer(), Waker::from(watch.clone()));
+        Self { session, timer, worker, waker, watch, kept_until: None, verdict: None }
     }
 
     /// Rule 1: registers the watch. Gives a cause when the session is no good any more.
     #[inline]
-    pub(crate) fn start_watch(&mut self) -> Option<Cause> {
+    fn start_watch(&mut self) -> Option<Cause> {
         self.watch.is_fired.store(false, SeqCst);
-        match self.session.conn_mut().poll_peer(&mut Context::from_waker(&self.waker)) {
+        // Outside of the caller's budget: a task that has used it up would be told `Pending` and its waker, which is
+        // the watch here, be called for nothing.
+        let peek = std::future::poll_fn(|cx| self.session.conn_mut().poll_peer(cx));
+        let mut peek = std::pin::pin!(tokio::task::unconstrained(peek));
+        match peek.as_mut().poll(&mut Context::from_waker(&self.waker)) {
             Poll::Pending => None,
             Poll::Ready(event) => Some(cause_of(&event)),
         }
     }
+}
+
+/// Tells the watch where the session lives; once, when it has its place in the pool.
+pub(crate) fn settle<S: Session>(lent: &Lent<Slot<S>>, engine: EngineId) {
+    let home = Home { bucket: Arc::downgrade(lent.bucket()), id: lent.id(), engine };
+    // A second call would say the same.
+    let _ = lent.watch.home.set(home);
+}
+
+/// Into the stock, watched, for no longer than `keep`.
+#[inline]
+pub(crate) fn park<S: Session>(mut lent: Lent<Slot<S>>, engine: EngineId, now: Instant, keep: Duration) {
+    lent.timer.disarm();
+    lent.session.conn().life().set_state(ConnState::Idle, now);
+    lent.kept_until = now.checked_add(keep);
+    if let Some(cause) = lent.start_watch() {
+        return end(lent, cause, EvictCause::PeerClosed);
+    }
+    let watch = lent.watch.clone();
+    lent.give_back_until(shard(engine), now, keep);
+    if watch.is_fired.load(SeqCst) {
+        watch.look();
+    }
+}
+
+/// Closes a session.
+pub(crate) fn end<S: Session>(mut lent: Lent<Slot<S>>, cause: Cause, counted_as: EvictCause) {
+    lent.verdict = Some(cause);
+    lent.close(counted_as);
+}
+
+/// Closes a session and keeps its place.
+pub(crate) fn vacate<S: Session>(lent: Lent<Slot<S>>, cause: Cause) -> millstream_pool::Permit<Slot<S>> {
+    let (slot, permit) = lent.detach();
+    slot.session.conn().end(cause);
+    permit
 }
 
 fn cause_of(event: &PeerEvent) -> Cause {
@@ -75,25 +116,29 @@ fn cause_of(event: &PeerEvent) -> Cause {
 }
 
 impl<S: Session> Watch<S> {
-    /// Rule 3: takes the session back out if something happened to it on its way to the stock.
-    #[inline]
-    pub(crate) fn after_return(&self) {
-        if self.is_fired.load(SeqCst) {
-            self.take();
+    /// Rule 2.
+    #[cold]
+    fn look(&self) {
+        let Some(home) = self.home.get() else { return };
+        let Some(mut lent) = home.bucket.upgrade().and_then(|bucket| bucket.lend_idle(home.id)) else {
+            return;
+        };
+        match lent.session.conn_mut().try_peer() {
+            Some(event) => end(lent, cause_of(&event), EvictCause::PeerClosed),
+            None => {
+                let now = now();
+                let keep =
+                    lent.kept_until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
+                park(lent, home.engine, now, keep);
+            }
         }
-    }
-
-    fn take(&self) {
-        let Some((bucket, id)) = self.home.get() else { return };
-        // Dropping what was taken closes it: `Pooled::evicted`.
-        drop(bucket.upgrade().and_then(|bucket| bucket.take_idle(*id)));
     }
 }
 
 impl<S: Session> Wake for Watch<S> {
     fn wake(self: Arc<Self>) {
         self.is_fired.store(true, SeqCst);
-        self.take();
+        self.look();
     }
 }
 
@@ -109,17 +154,14 @@ impl<S: Session> Pooled for Slot<S> {
         }
     }
 
-    fn evicted(mut self, cause: EvictCause) {
+    fn evicted(self, cause: EvictCause) {
         let by_pool = match cause {
             EvictCause::IdleTimeout => Cause::IdleTimeoutLocal,
             EvictCause::Lifetime => Cause::Lifetime,
             EvictCause::Capacity => Cause::CapacityEvict,
             EvictCause::StaleOnCheckout => Cause::StaleOnCheckout,
+            EvictCause::PeerClosed => Cause::IdleTimeoutPeer,
             EvictCause::Drain => Cause::Shutdown,
-            EvictCause::PeerClosed => {
-                // What the watch saw stands in the kernel still.
-                self.session.conn_mut().try_peer().map_or(Cause::IdleTimeoutPeer, |event| cause_of(&event))
-            }
             _ => Cause::Dropped,
         };
         self.session.conn().end(self.verdict.unwrap_or(by_pool));
