@@ -274,7 +274,8 @@ impl RawConn {
     }
 
     fn so_far(&self) -> String {
-        format!("so far: {}", self.ahead.escape_ascii())
+        let (len, tail) = (self.ahead.len(), self.ahead.len().saturating_sub(300));
+        format!("so far {len} bytes, the last of them: {}", self.ahead[tail..].escape_ascii())
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {

@@ -9,7 +9,7 @@ use millstream_transport::{Cause, ConnState};
 
 use super::exchange::Exchange;
 use super::intake::{Intake, check_length};
-use super::pool::HeadBox;
+use super::pool::{HeadBox, Turn};
 use super::request::ConnInfo;
 use super::respond::{self, HeadContext, Rest};
 use super::serve::{Call, HIGH_WATER, Sending, Serve, Stage, poll_call};
@@ -58,6 +58,7 @@ impl<H: Handler> Serve<H> {
     fn parse(&mut self, bytes: &[u8], moment: Instant, cx: &mut Context<'_>) -> usize {
         let mut used = 0;
         let mut call: Option<Call<H>> = None;
+        let _turn = Turn::begin();
         while used < bytes.len() && matches!(self.stage, Stage::Head) {
             if self.output.len() >= HIGH_WATER {
                 self.is_input_fresh = true;
@@ -132,23 +133,17 @@ impl<H: Handler> Serve<H> {
         if head.max_body == 0 {
             head.max_body = self.shared.options.max_body;
         }
-        if head.number >= self.shared.options.max_requests {
-            self.exchange.keeps_alive = false;
-        }
-        head.conn = Some(self.conn_info());
-        let shared = self.shared.clone();
+        self.name_conn(&mut head);
         let request = Request::new(head, body);
-        let begun = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.handler.call(request)));
-        let future = match begun {
-            Ok(future) => future,
-            Err(panic) => {
-                let response = shared.on_panic(&*panic);
-                return self.respond(response, moment);
-            }
-        };
+        let handler = &self.shared.handler;
         let mut slot = call.take().unwrap_or_else(|| Box::pin(None));
-        slot.set(Some(future));
-        match poll_call::<H>(&mut slot, &shared, cx) {
+        // The future is made where it will be polled.
+        let begin = || slot.set(Some(handler.call(request)));
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(begin)) {
+            let response = self.shared.on_panic(&*panic);
+            return self.respond(response, moment);
+        }
+        match poll_call::<H>(&mut slot, &self.shared, cx) {
             Poll::Ready(response) => {
                 slot.set(None);
                 *call = Some(slot);
@@ -168,15 +163,24 @@ impl<H: Handler> Serve<H> {
         }
     }
 
+    /// Says on which connection the request came, unless the head knows from the request before.
     #[inline]
-    fn conn_info(&mut self) -> Arc<ConnInfo> {
-        if let Some(info) = &self.info {
-            return info.clone();
+    fn name_conn(&mut self, head: &mut HeadBox) {
+        let info = match &self.info {
+            Some(info) => info,
+            None => self.make_info(),
+        };
+        if !head.conn.as_ref().is_some_and(|known| Arc::ptr_eq(known, info)) {
+            head.conn = Some(info.clone());
         }
+    }
+
+    #[cold]
+    fn make_info(&mut self) -> &Arc<ConnInfo> {
         let session = self.session();
         let context = session.context().cloned();
         let info = ConnInfo::new(session.conn.shared_life(), session.conn.tls_info(), context);
-        self.info.insert(Arc::new(info)).clone()
+        self.info.insert(Arc::new(info))
     }
 
     /// Encodes a response and decides what comes next on this connection.
@@ -190,24 +194,27 @@ impl<H: Handler> Serve<H> {
             }
             None => None,
         };
-        if upgrade.is_some() && self.exchange.is_connect {
-            response.status = StatusCode::OK;
+        match &upgrade {
+            Some(_) if self.exchange.is_connect => response.status = StatusCode::OK,
+            Some(_) => response.status = StatusCode::SWITCHING_PROTOCOLS,
+            None if response.status.is_informational() => {
+                response = respond::interim_response(response.status)
+            }
+            None => {}
         }
         let keeps_alive = upgrade.is_none() && self.may_keep(&response);
         let status = response.status;
         self.shared.stats.count_response(status);
         self.unsent += 1;
+        let idle_seconds = self.session().options().idle_timeout.as_secs();
         let context = HeadContext {
             exchange: &self.exchange,
             keeps_alive,
-            idle_seconds: self.session().options().idle_timeout.as_secs(),
+            idle_seconds,
             now: moment,
             server: self.shared.options.server_name.as_ref(),
         };
-        // `context` borrows what `output` does not touch.
-        let mut output = std::mem::take(&mut self.output);
-        let rest = respond::encode_response(&mut output, response, &context);
-        self.output = output;
+        let rest = respond::encode_response(&mut self.output, response, &context);
         match (upgrade, rest) {
             (Some(upgrade), _) => self.stage = Stage::Upgrade(upgrade),
             (None, Rest::Whole) => self.on_response_whole(keeps_alive, moment),
@@ -226,11 +233,11 @@ impl<H: Handler> Serve<H> {
             && respond::frame_of(&response.body, &self.exchange) == respond::Frame::Close;
         let can_skip_body = self.intake.as_ref().is_none_or(|intake| intake.is_done() || intake.can_drain());
         self.exchange.keeps_alive
+            && self.session().conn.life().messages() < self.shared.options.max_requests
             && !response.closes
             && !is_open_ended
             && can_skip_body
             && !self.session().is_draining()
-            && response.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
     /// The response is encoded to its end.
@@ -238,12 +245,18 @@ impl<H: Handler> Serve<H> {
     pub(super) fn on_response_whole(&mut self, keeps_alive: bool, moment: Instant) {
         let has_unread_body = self.intake.as_ref().is_some_and(|intake| !intake.is_done());
         if !keeps_alive {
-            self.stage = Stage::Finish { cause: self.close_cause(has_unread_body), lingers: has_unread_body };
+            // A client that did not ask for the end may have sent more requests already.
+            let lingers = has_unread_body || self.exchange.keeps_alive;
+            self.stage = Stage::Finish { cause: self.close_cause(has_unread_body), lingers };
             return;
         }
-        self.stage = Stage::Head;
+        if !matches!(self.stage, Stage::Head) {
+            self.stage = Stage::Head;
+        }
         if !has_unread_body {
-            self.intake = None;
+            if self.intake.is_some() {
+                self.intake = None;
+            }
             return;
         }
         if let Some(intake) = &mut self.intake {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, SERVER, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::exchange::Exchange;
@@ -50,25 +50,28 @@ pub(crate) fn frame_of(body: &Body, exchange: &Exchange) -> Frame {
 }
 
 /// Appends head and, when it is there already, body.
+#[inline]
 pub(crate) fn encode_response(out: &mut Output, response: Response, context: &HeadContext<'_>) -> Rest {
     let Response { status, mut headers, body, .. } = response;
     let exchange = context.exchange;
     let frame = frame_of(&body, exchange);
     let tail = out.tail();
+    tail.reserve(HEAD_BYTES);
     encode::encode_status_line(tail, Version::Http11, status);
-    for (name, value) in headers.iter() {
-        if !is_ours(name) {
-            encode::encode_field(tail, name, value);
-        }
-    }
-    if !headers.contains(&DATE) {
-        scratch::write_date(tail, context.now);
-    }
-    if let Some(server) = context.server.filter(|_| !headers.contains(&SERVER)) {
+    let said = encode_fields(tail, &headers);
+    if let Some(server) = context.server.filter(|_| !said.server) {
         encode::encode_field(tail, &SERVER, server);
     }
     encode_frame(tail, status, frame, &mut headers, exchange);
-    encode_connection(tail, status, &headers, context);
+    let is_plain = context.keeps_alive && !said.date && status.as_u16() >= 200 && !exchange.is_connect;
+    if is_plain {
+        scratch::write_date_and_keep_alive(tail, context.now, context.idle_seconds);
+    } else {
+        if !said.date {
+            scratch::write_date(tail, context.now);
+        }
+        encode_connection(tail, status, &headers, context);
+    }
     tail.extend_from_slice(b"\r\n");
     if !exchange.allows_body(status) {
         return Rest::Whole;
@@ -82,15 +85,38 @@ pub(crate) fn encode_response(out: &mut Output, response: Response, context: &He
     }
 }
 
-/// Fields that frame the message: the server writes them, whatever a handler set.
+/// Room for a usual head and a small body, so that the buffer grows once.
+const HEAD_BYTES: usize = 512;
+
+/// Which fields that the server would add a handler has set itself.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    date: bool,
+    server: bool,
+}
+
+/// Appends a handler's fields but for those that frame the message: these the server writes, whatever was set.
 #[inline]
-fn is_ours(name: &HeaderName) -> bool {
-    *name == CONTENT_LENGTH
-        || *name == TRANSFER_ENCODING
-        || *name == CONNECTION
-        || name.as_str() == "keep-alive"
-        || *name == UPGRADE
-        || *name == TE
+fn encode_fields(tail: &mut Vec<u8>, headers: &crate::Headers) -> Said {
+    let mut said = Said::default();
+    if let Some(media) = headers.media() {
+        tail.extend_from_slice(b"Content-Type: ");
+        tail.extend_from_slice(media.as_bytes());
+        tail.extend_from_slice(b"\r\n");
+    }
+    for (name, value) in headers.others() {
+        // By length first: one compare tells most fields from all of these.
+        match name.as_str() {
+            "te" | "upgrade" | "connection" | "keep-alive" | "content-length" | "transfer-encoding" => {
+                continue;
+            }
+            "date" => said.date = true,
+            "server" => said.server = true,
+            _ => {}
+        }
+        encode::encode_field(tail, name, value);
+    }
+    said
 }
 
 fn encode_frame(
@@ -182,6 +208,13 @@ pub(crate) fn encode_end(
             Ok(())
         }
     }
+}
+
+/// What stands in for an interim status that a handler gave as its answer: the client would wait for the real one.
+#[cold]
+pub(crate) fn interim_response(status: StatusCode) -> Response {
+    tracing::error!(%status, "a handler answered with an interim status");
+    Response::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The whole answer to a request that can't be served: it closes the connection.

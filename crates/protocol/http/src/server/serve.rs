@@ -240,11 +240,18 @@ impl<H: Handler> Serve<H> {
 
     /// The client sends nothing more while we wait for a request.
     fn on_client_end(&mut self) -> Step {
-        match (self.input.is_empty(), self.session().conn.life().messages()) {
-            (true, 0) => Step::End(Cause::PeerCloseHeader),
-            (true, _) => Step::End(Cause::IdleTimeoutPeer),
-            (false, _) => Step::End(Cause::ProtocolError),
+        let cause = match (self.input.is_empty(), self.session().conn.life().messages()) {
+            (true, 0) => Cause::PeerCloseHeader,
+            (true, _) => Cause::IdleTimeoutPeer,
+            (false, _) => Cause::ClosedInRequest,
+        };
+        if self.output.is_empty() && !self.is_write_blocked {
+            return Step::End(cause);
         }
+        // It may still read what it asked for.
+        self.input.clear();
+        self.stage = Stage::Finish { cause, lingers: false };
+        Step::Again
     }
 
     /// Nothing to read: is it time to go?
