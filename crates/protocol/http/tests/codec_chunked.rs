@@ -7,6 +7,9 @@ use millstream_http::codec::{ChunkEvent, ChunkLimits, ChunkedDecoder, Reject};
 /// The data, the trailers, and the number of bytes used, from the bytes in these pieces; `None` if it isn't over.
 type Decoded = Option<(Vec<u8>, Option<HeaderMap>, usize)>;
 
+/// Bytes in, data and trailers out.
+type Row<'a> = (&'a [u8], &'a [u8], &'a [(&'a str, &'a str)]);
+
 fn decode<'a>(limits: ChunkLimits, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Decoded, Reject> {
     let (mut decoder, mut data, mut total) = (ChunkedDecoder::with_limits(limits), Vec::new(), 0);
     for piece in pieces {
@@ -38,7 +41,7 @@ fn whole(bytes: &[u8]) -> Result<Decoded, Reject> {
 
 #[test]
 fn data_and_trailers_come_out_at_every_split() {
-    let table: [(&[u8], &[u8], &[(&str, &str)]); 5] = [
+    let table: [Row<'_>; 5] = [
         (b"0\r\n\r\n", b"", &[]),
         (b"3\r\nabc\r\n0\r\n\r\n", b"abc", &[]),
         (b"a;x=y\r\n0123456789\r\n001\r\n\r\r\n000\r\n\r\n", b"0123456789\r", &[]),

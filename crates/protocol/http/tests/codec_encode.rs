@@ -9,7 +9,7 @@ use millstream_http::codec::{HeadLimits, Parse, Progress, ResponseHead, Version,
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
     write(&mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("ASCII")
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn parse_within(bytes: &[u8], limits: &HeadLimits) -> Result<RequestHead, Reject
 /// A request with this request line and these fields, in HTTP/1.1 with a Host unless said otherwise.
 fn request(line: &str, fields: &str) -> RequestHead {
     let version = if line.contains(" HTTP/") { "" } else { " HTTP/1.1" };
-    parse(format!("{line}{version}\r\nHost: h\r\n{fields}\r\n").as_bytes()).unwrap()
+    parse(format!("{line}{version}\r\nHost: h\r\n{fields}\r\n").as_bytes()).expect("a valid request")
 }
 
 #[test]

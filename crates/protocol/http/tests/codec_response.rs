@@ -19,7 +19,7 @@ fn parse_for(method: &Method, bytes: &[u8]) -> Result<ResponseHead, Reject> {
 }
 
 fn parse(text: &str) -> ResponseHead {
-    parse_for(&Method::GET, text.as_bytes()).unwrap()
+    parse_for(&Method::GET, text.as_bytes()).expect("a valid response")
 }
 
 #[test]
