@@ -43,7 +43,6 @@ pub(crate) struct Extra {
 impl Head {
     pub(crate) fn reset(&mut self, keep_bytes: usize) {
         self.parsed.fields.shrink(keep_bytes);
-        self.conn = None;
         self.extra = None;
     }
 }

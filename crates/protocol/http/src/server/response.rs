@@ -1,7 +1,7 @@
 //! A response as a handler makes it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::header::{HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
 use millstream_base::{Error, Kind};
 
@@ -42,18 +42,18 @@ impl Response {
     /// 200 with plain text.
     #[inline]
     pub fn text(body: impl Into<Body>) -> Self {
-        Self::bytes(body).with_static(CONTENT_TYPE, "text/plain; charset=utf-8")
+        Self::bytes(body).with_type(&PLAIN)
     }
 
     /// 200 with HTML.
     pub fn html(body: impl Into<Body>) -> Self {
-        Self::bytes(body).with_static(CONTENT_TYPE, "text/html; charset=utf-8")
+        Self::bytes(body).with_type(&HTML)
     }
 
     /// 200 with JSON. A value that can't be JSON (a map with keys that are no strings) becomes a 500.
     pub fn json(value: &impl serde::Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(bytes) => Self::bytes(bytes).with_static(CONTENT_TYPE, "application/json"),
+            Ok(bytes) => Self::bytes(bytes).with_type(&JSON),
             Err(error) => {
                 tracing::error!(%error, "a response can't be made JSON");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR)
@@ -98,8 +98,8 @@ impl Response {
     }
 
     #[inline]
-    pub(crate) fn with_static(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.append(name, HeaderValue::from_static(value));
+    fn with_type(mut self, value: &'static HeaderValue) -> Self {
+        self.headers.set_media(value);
         self
     }
 
@@ -143,6 +143,11 @@ impl Response {
     }
 }
 
+static PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+static HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
+static OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
 /// What can be a response: the output of a handler.
 pub trait IntoResponse {
     /// Makes it one.
@@ -184,7 +189,7 @@ macro_rules! bytes_into_response {
     ($($bytes:ty),+) => {$(
         impl IntoResponse for $bytes {
             fn into_response(self) -> Response {
-                Response::bytes(self).with_static(CONTENT_TYPE, "application/octet-stream")
+                Response::bytes(self).with_type(&OCTETS)
             }
         }
     )+};

@@ -51,31 +51,63 @@ pub(crate) fn put_output(mut buffer: Vec<u8>) {
 pub(crate) fn write_date(out: &mut Vec<u8>, now: Instant) {
     CLOCK.with_borrow_mut(|clock| {
         clock.turn_to(now);
-        out.extend_from_slice(b"Date: ");
-        clock.cache.write(out, clock.seconds);
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&clock.block[..DATE_LINE_BYTES]);
     });
 }
 
-/// The second of the wall clock, asked for once a second.
+/// Appends the Date field of this second, and what a kept connection announces: one copy.
+#[inline]
+pub(crate) fn write_date_and_keep_alive(out: &mut Vec<u8>, now: Instant, idle_seconds: u64) {
+    CLOCK.with_borrow_mut(|clock| {
+        clock.turn_to(now);
+        if clock.idle_seconds != idle_seconds {
+            clock.announce(idle_seconds);
+        }
+        out.extend_from_slice(&clock.block);
+    });
+}
+
+/// `Date: ` with 29 bytes and CRLF.
+const DATE_LINE_BYTES: usize = 37;
+
+/// The second of the wall clock, asked for once a second, and the lines that hold for it.
 struct WallClock {
-    seconds: u64,
     until: Option<Instant>,
     cache: DateCache,
+    idle_seconds: u64,
+    /// The Date line, then the lines of a kept connection.
+    block: Vec<u8>,
 }
 
 impl WallClock {
     fn new() -> Self {
-        Self { seconds: 0, until: None, cache: DateCache::new() }
+        Self { until: None, cache: DateCache::new(), idle_seconds: 0, block: Vec::new() }
     }
 
     #[inline]
     fn turn_to(&mut self, now: Instant) {
-        if self.until.is_some_and(|until| now < until) {
-            return;
+        if self.until.is_none_or(|until| now >= until) {
+            self.refresh(now);
         }
+    }
+
+    #[cold]
+    fn refresh(&mut self, now: Instant) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.seconds = since.as_secs();
         self.until = Some(now + Duration::from_nanos(1_000_000_000 - u64::from(since.subsec_nanos())));
+        self.block.clear();
+        self.block.extend_from_slice(b"Date: ");
+        self.cache.write(&mut self.block, since.as_secs());
+        self.block.extend_from_slice(b"\r\n");
+        debug_assert_eq!(self.block.len(), DATE_LINE_BYTES);
+        self.announce(self.idle_seconds);
+    }
+
+    #[cold]
+    fn announce(&mut self, idle_seconds: u64) {
+        self.idle_seconds = idle_seconds;
+        self.block.truncate(DATE_LINE_BYTES);
+        let lines = format!("Connection: keep-alive\r\nKeep-Alive: timeout={idle_seconds}\r\n");
+        self.block.extend_from_slice(lines.as_bytes());
     }
 }
