@@ -2,12 +2,15 @@
 
 pub mod client;
 pub mod codec;
+pub mod compress;
 pub mod extract;
+pub mod files;
 mod message;
 pub mod router;
 pub mod server;
 
 pub use client::{HttpClient, HttpClientOptions, Url};
+pub use files::Files;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use message::{Body, BodySender, Headers};
 pub use router::Router;

@@ -1,0 +1,64 @@
+//! An open file as bytes: from memory at once, else on the blocking pool. Another way to read (a ring) goes here.
+
+use std::io::IoSliceMut;
+use std::sync::Arc;
+
+use rustix::fd::OwnedFd;
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+
+use super::piece::Piece;
+use super::root::Reach;
+
+/// An open regular file.
+#[derive(Clone, Debug)]
+pub(crate) struct Source(Arc<OwnedFd>);
+
+impl Source {
+    pub(crate) fn new(file: OwnedFd) -> Self {
+        Self(Arc::new(file))
+    }
+
+    /// Fills the piece with up to `most` bytes from `offset` on; fewer only at the end of the file or, from memory, where
+    /// memory ends.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`] when nothing of it is in memory and the disk is out of reach.
+    pub(crate) fn read(
+        &self,
+        piece: &mut Piece,
+        offset: u64,
+        most: usize,
+        reach: Reach,
+    ) -> Result<(), Errno> {
+        piece.filled = match reach {
+            Reach::Memory => self.read_memory(piece.space(most), offset)?,
+            Reach::Disk => self.read_disk(piece.space(most), offset)?,
+        };
+        Ok(())
+    }
+
+    fn read_memory(&self, space: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        if space.is_empty() {
+            return Ok(0);
+        }
+        let read = preadv2(&self.0, &mut [IoSliceMut::new(space)], offset, ReadWriteFlags::NOWAIT);
+        read.map_err(|error| match error {
+            // This file system can't say what is in memory, or the sandbox knows no preadv2.
+            Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INTR => Errno::AGAIN,
+            other => other,
+        })
+    }
+
+    fn read_disk(&self, space: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let mut filled = 0;
+        while filled < space.len() {
+            match pread(&self.0, &mut space[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
