@@ -153,7 +153,7 @@ impl OneSide {
 impl Listed {
     fn new(life: &LifeSnapshot, now: Instant) -> Self {
         let since = |moment| now.saturating_duration_since(moment).as_secs_f64();
-        let known = |span: Duration| (!span.is_zero()).then(|| span.as_secs_f64());
+        let known = |span: Duration| (!span.is_zero()).then_some(span.as_secs_f64());
         Self {
             id: life.id.0,
             side: life.side.name(),
