@@ -81,6 +81,7 @@ fn upgrade_needs_the_token_the_field_and_version_1_1() {
     assert!(request("GET /", "Connection: keep-alive, upgrade\r\nUpgrade: x\r\n").upgrade);
     assert!(!request("GET /", "Upgrade: websocket\r\n").upgrade);
     assert!(!request("GET /", "Connection: upgrade\r\n").upgrade);
+    assert!(!request("GET /", "Connection: upgrade\r\nUpgrade:\r\n").upgrade);
     assert!(!request("GET / HTTP/1.0", both).upgrade);
     assert!(request("CONNECT a:1", "").upgrade);
 }
@@ -228,6 +229,18 @@ fn faults_show_before_the_head_is_whole() {
         let is_line_whole = bytes.ends_with(b"\n");
         assert!(last.is_err() || !is_line_whole, "byte by byte: {}", bytes.escape_ascii());
     }
+}
+
+#[test]
+fn too_many_fields_show_before_the_head_is_whole() {
+    let bytes = format!("GET / HTTP/1.1\r\nHost: h\r\n{}", "A: b\r\n".repeat(100));
+    let (mut head, mut progress, limits) = (RequestHead::new(), Progress::default(), HeadLimits::default());
+    for len in 1..bytes.len() {
+        let parse = parse_request(&bytes.as_bytes()[..len], &limits, &mut head, &mut progress);
+        assert_eq!(parse, Ok(Parse::Partial), "{len} bytes");
+    }
+    let parse = parse_request(bytes.as_bytes(), &limits, &mut head, &mut progress);
+    assert_eq!(parse.unwrap_err().status, 431);
 }
 
 #[test]

@@ -3,6 +3,14 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The text of one second, kept so that the next reply in the same second costs a copy of 29 bytes.
+///
+/// # Examples
+///
+/// ```
+/// let (mut cache, mut out) = (millstream_http::codec::DateCache::new(), b"Date: ".to_vec());
+/// cache.write(&mut out, 784_111_777);
+/// assert_eq!(out, b"Date: Sun, 06 Nov 1994 08:49:37 GMT");
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct DateCache {
     second: Option<u64>,

@@ -1,4 +1,21 @@
 //! Heads as bytes. Nothing the caller gives can end a line: it is refused or can't be written.
+//!
+//! ```
+//! use http::{HeaderValue, StatusCode, header};
+//! use millstream_http::codec::{Version, encode};
+//!
+//! let mut out = Vec::new();
+//! encode::encode_status_line(&mut out, Version::Http11, StatusCode::OK);
+//! encode::encode_field(&mut out, &header::SERVER, &HeaderValue::from_static("m"));
+//! encode::encode_content_length(&mut out, 2);
+//! out.extend_from_slice(b"\r\nhi");
+//! assert_eq!(out, b"HTTP/1.1 200 OK\r\nserver: m\r\nContent-Length: 2\r\n\r\nhi");
+//!
+//! out.clear();
+//! assert!(encode::encode_request_line(&mut out, &http::Method::GET, "/a b\r\n").is_err());
+//! encode::encode_request_line(&mut out, &http::Method::GET, "/a%20b").unwrap();
+//! assert_eq!(out, b"GET /a%20b HTTP/1.1\r\n");
+//! ```
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use millstream_base::{Error, Result};

@@ -10,6 +10,19 @@ use super::special::{Side, Special};
 /// The fields of a message as they came: one block of bytes, and spans into it.
 ///
 /// Meant to be reused: [`Fields::clear`] keeps the memory, so that the next head needs no allocation.
+///
+/// # Examples
+///
+/// ```
+/// use millstream_http::codec::{HeadLimits, Progress, RequestHead, parse_request};
+///
+/// let mut head = RequestHead::new();
+/// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip, br\r\n\r\n";
+/// parse_request(bytes, &HeadLimits::default(), &mut head, &mut Progress::default()).unwrap();
+/// assert_eq!(head.fields.get("host"), Some(&b"a"[..]));
+/// assert!(head.fields.contains_token("accept-encoding", "BR"));
+/// assert_eq!(head.fields.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["Host", "Accept-Encoding"]);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     pub(crate) bytes: Vec<u8>,
@@ -89,14 +102,18 @@ impl Fields {
     }
 
     /// The fields as the `http` crate has them. Copies the block once; all values share that copy.
+    ///
+    /// A [`HeaderMap`] holds at most 24,576 fields; what is beyond that is left out.
     pub fn to_header_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.len());
+        let mut map = HeaderMap::try_with_capacity(self.len()).unwrap_or_default();
         let shared = Bytes::copy_from_slice(&self.bytes);
         for span in &self.spans {
             let name = HeaderName::from_bytes(self.at(span.name));
             let value = HeaderValue::from_maybe_shared(shared.slice(span.value.range()));
-            if let (Ok(name), Ok(value)) = (name, value) {
-                map.append(name, value);
+            if let (Ok(name), Ok(value)) = (name, value)
+                && map.try_append(name, value).is_err()
+            {
+                break;
             }
         }
         map

@@ -1,6 +1,15 @@
 //! How large a head may be.
 
 /// How large a message head may be. Past it a request is answered with 431, or 414 where it is the target.
+///
+/// # Examples
+///
+/// ```
+/// use millstream_http::codec::HeadLimits;
+///
+/// let mut limits = HeadLimits::default();
+/// limits.bytes = 8 * 1024;
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {

@@ -1,4 +1,13 @@
 //! Data and trailers to chunked bytes.
+//!
+//! ```
+//! use millstream_http::codec::chunked::{encode_chunk, encode_last_chunk};
+//!
+//! let mut out = Vec::new();
+//! encode_chunk(&mut out, b"hello");
+//! encode_last_chunk(&mut out, None);
+//! assert_eq!(out, b"5\r\nhello\r\n0\r\n\r\n");
+//! ```
 
 use http::HeaderMap;
 

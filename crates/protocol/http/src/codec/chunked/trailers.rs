@@ -60,7 +60,7 @@ impl Trailers {
         if let (Ok(name), Ok(value)) = (name, value)
             && may_trail(&name)
         {
-            self.map.append(name, value);
+            self.map.try_append(name, value).map_err(|_| Reject::new(431, "too many trailers"))?;
         }
         self.line.clear();
         Ok(())
