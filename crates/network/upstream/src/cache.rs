@@ -9,6 +9,8 @@
 //! 4. A flight's question is asked by one caller at a time, its driver, who owns the future: the task that was spawned,
 //!    else the caller that is polled first. A driver that goes away puts the future back, half done as it is, and wakes
 //!    the others: the first to be polled goes on with it.
+//! 5. A question whose last caller has left is dropped outside of all locks, so that the next caller may already be asking
+//!    anew: harmless, the old one is answered to nobody.
 
 mod flight;
 mod names;
