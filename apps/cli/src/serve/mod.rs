@@ -63,7 +63,7 @@ fn listen(engine: &Engine, options: &Options, site: &Site) -> Result<Running> {
     if let Some(tls) = tls(options)? {
         server = server.with_tls(tls);
     }
-    server.bind(&options.listen)?.serve(site.handler())
+    server.bind(&options.listen)?.serve(site.files())
 }
 
 fn tls(options: &Options) -> Result<Option<TlsServer>> {

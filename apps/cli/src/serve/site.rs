@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream::http::{Handler, Request, Response, StatusCode};
+use millstream::http::Files;
 use millstream::{Error, Result};
 
 use super::Options;
@@ -10,6 +10,7 @@ use super::Options;
 /// A folder that could be read when it was opened.
 pub(crate) struct Site {
     root: PathBuf,
+    files: Files,
 }
 
 impl Site {
@@ -20,14 +21,23 @@ impl Site {
         let root = options.root.canonicalize().map_err(refused)?;
         // Says now what the first request would find out.
         std::fs::read_dir(&root).map_err(refused)?;
-        Ok(Self { root })
+        let mut files = Files::new(&root)?;
+        if !options.no_listing {
+            files = files.with_listing();
+        }
+        if options.hidden {
+            files = files.with_dotfiles();
+        }
+        Ok(Self { root, files })
     }
 
+    /// Its absolute path.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    pub(crate) fn handler(&self) -> impl Handler + use<> {
-        async |_: Request| Response::new(StatusCode::NOT_FOUND)
+    /// What answers requests.
+    pub(crate) fn files(&self) -> Files {
+        self.files.clone()
     }
 }
