@@ -10,6 +10,7 @@
 mod beat;
 mod blocking;
 mod builder;
+mod clock;
 mod engine;
 mod inbox;
 mod lifecycle;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use beat::Label;
 pub use builder::EngineBuilder;
+pub use clock::{fresh_now, now, turn_now};
 pub use engine::Engine;
 pub use lifecycle::{Busy, Stage};
 pub use local::{note, spawn_local};
@@ -28,8 +30,3 @@ pub use shutdown::Shutdown;
 pub use tokio::task::JoinHandle;
 pub use wheel::{Alarm, Timer, Wheel};
 pub use worker::Worker;
-
-/// The clock of deadlines: [`std::time::Instant::now`], and tokio's paused time in tests.
-pub fn now() -> std::time::Instant {
-    tokio::time::Instant::now().into_std()
-}

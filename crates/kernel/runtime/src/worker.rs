@@ -9,7 +9,7 @@ use millstream_base::{Error, Kind, Origin, Result, Slot};
 use crate::beat::Beat;
 use crate::engine::{Engine, Inner};
 use crate::inbox::{Inbox, Job};
-use crate::{Wheel, local};
+use crate::{Wheel, clock, local};
 
 /// A worker of an engine: send work to it from any thread. Clones name the same worker.
 #[derive(Clone)]
@@ -123,6 +123,7 @@ pub(crate) fn run_thread(worker: Worker, slot: millstream_base::EngineId) {
         }
     };
     Slot::enter(slot, worker.0.index);
+    clock::enter_worker();
     let _ = worker.0.handle.set(runtime.handle().clone());
     local::enter(worker.clone());
     runtime.block_on(async {

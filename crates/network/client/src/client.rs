@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, EngineId, Error, Phase, Result, Seen, Slot as WorkerSlot};
 use millstream_pool::{Bucket, EvictCause, Grant, Pool, PoolOptions};
-use millstream_runtime::{Engine, Stage, Worker, now, spawn_local};
+use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::Resolve;
 
@@ -133,7 +133,7 @@ impl<P: Protocol> Client<P> {
     /// in a way that is safe to repeat was repeated once already.
     pub async fn call(&self, target: &Target, request: P::Request, call: Call) -> Result<P::Reply> {
         let shared = &self.0;
-        let started = now();
+        let started = turn_now();
         let deadline = Deadline::after(started, call.timeout.unwrap_or(shared.options.call_timeout));
         shared.stats.count(Event::Call);
         shared.budget.earn();

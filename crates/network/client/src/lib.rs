@@ -21,7 +21,7 @@ mod target;
 pub use client::{Call, Client};
 pub use lease::Lease;
 pub use millstream_pool::Stats as PoolStats;
-pub use millstream_runtime::{Engine, Timer, Worker, now};
+pub use millstream_runtime::{Engine, Timer, Worker, now, turn_now};
 pub use millstream_transport as transport;
 pub use millstream_upstream as upstream;
 pub use options::{

@@ -13,7 +13,9 @@ mod session;
 mod simple;
 mod stats;
 
-pub use millstream_runtime::{Engine, Label, Shutdown, Stage, Timer, Worker, note, now, spawn_local};
+pub use millstream_runtime::{
+    Engine, Label, Shutdown, Stage, Timer, Worker, fresh_now, note, now, spawn_local, turn_now,
+};
 pub use millstream_transport as transport;
 pub use options::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, MakeContext, ServerOptions,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body::Body as _;
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
-use millstream_client::{Failed, Lease, now};
+use millstream_client::{Failed, Lease, now, turn_now};
 use millstream_transport::{Cause, ConnState};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -92,7 +92,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn begin(&mut self) {
-        let moment = now();
+        let moment = turn_now();
         let life = self.lease.conn_mut().life();
         life.set_state(ConnState::Busy, moment);
         life.count_message();
@@ -164,7 +164,7 @@ impl<'a> Exchange<'a> {
     fn on_sent(&mut self) {
         self.phase = Phase::FirstByte;
         if self.is_body_begun {
-            self.arm(now());
+            self.arm(turn_now());
         }
     }
 
@@ -412,7 +412,7 @@ fn whole_body(framing: Framing, input: &[u8]) -> Option<Body> {
 #[inline]
 pub(crate) fn end_exchange(lease: Lease<Http1>, keeps_alive: bool, keep: Duration) {
     if keeps_alive && keep > Duration::ZERO {
-        lease.release_for(now(), keep);
+        lease.release_for(turn_now(), keep);
     } else {
         lease.close(Cause::PeerCloseHeader);
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use millstream_server::{Session, now};
+use millstream_server::{Session, fresh_now, now, turn_now};
 use millstream_transport::{Cause, PeerEvent};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -105,7 +105,7 @@ const LINGER_MOST: Duration = Duration::from_secs(15);
 
 impl<H: Handler> Serve<H> {
     pub(super) fn new(session: Session, shared: Arc<Shared<H>>) -> Self {
-        let opened = now();
+        let opened = turn_now();
         // The first request has the head's deadline from the start: a silent newcomer is not an idle customer.
         session.timer().arm(opened + shared.options.head_timeout);
         session.conn.life().set_state(millstream_transport::ConnState::Idle, opened);
@@ -178,7 +178,7 @@ impl<H: Handler> Serve<H> {
             Poll::Pending => {
                 if !self.is_write_blocked || self.output.len() < before {
                     self.is_write_blocked = true;
-                    session.timer().arm(now() + self.shared.options.write_timeout);
+                    session.timer().arm(turn_now() + self.shared.options.write_timeout);
                 }
                 Ok(false)
             }
@@ -188,7 +188,7 @@ impl<H: Handler> Serve<H> {
     /// All bytes are with the kernel: latencies are known, and an idle connection's time begins.
     #[inline]
     fn on_sent(&mut self) {
-        let moment = now();
+        let moment = if self.unsent > 0 { fresh_now() } else { turn_now() };
         if self.unsent > 0 {
             let span = moment.saturating_duration_since(self.exchange.started);
             let nanoseconds = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
@@ -213,7 +213,7 @@ impl<H: Handler> Serve<H> {
     fn step_head(&mut self, cx: &mut Context<'_>) -> Step {
         if self.is_input_fresh {
             self.is_input_fresh = false;
-            if self.parse_input(now(), cx) {
+            if self.parse_input(turn_now(), cx) {
                 return Step::Again;
             }
         }
@@ -232,7 +232,7 @@ impl<H: Handler> Serve<H> {
             Poll::Ready(Err(_)) => Step::End(Cause::ResetInRequest),
             Poll::Ready(Ok(())) if buf.filled().is_empty() => self.on_client_end(),
             Poll::Ready(Ok(())) => {
-                self.parse_read(buf.filled(), now(), cx);
+                self.parse_read(buf.filled(), turn_now(), cx);
                 Step::Again
             }
         }
@@ -282,7 +282,7 @@ impl<H: Handler> Serve<H> {
         if is_news {
             if let Poll::Ready(response) = poll_call::<H>(call, &self.shared, cx) {
                 self.stage = Stage::Head;
-                self.respond(response, now());
+                self.respond(response, turn_now());
                 // Requests that came meanwhile lie in the input.
                 self.is_input_fresh = !self.input.is_empty();
                 return Step::Again;
@@ -352,7 +352,7 @@ impl<H: Handler> Serve<H> {
         if let Err(why) = respond::encode_end(&mut self.output, frame, trailers.as_ref()) {
             return self.break_off(why);
         }
-        self.on_response_whole(keeps_alive, now());
+        self.on_response_whole(keeps_alive, turn_now());
         self.is_input_fresh = !self.input.is_empty();
         Step::Again
     }
@@ -375,7 +375,7 @@ impl<H: Handler> Serve<H> {
         if intake.is_done() {
             self.intake = None;
             self.stage = Stage::Head;
-            self.rest(now());
+            self.rest(turn_now());
             self.is_input_fresh = !self.input.is_empty();
             return Step::Again;
         }
@@ -476,7 +476,7 @@ impl<H: Handler> Serve<H> {
         let result = match read {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                self.session().timer().arm(now() + self.shared.options.read_timeout);
+                self.session().timer().arm(turn_now() + self.shared.options.read_timeout);
                 self.feed_bytes(buf.filled()).map(Poll::Ready)
             }
             Poll::Ready(_) => Ok(Poll::Ready(false)),
