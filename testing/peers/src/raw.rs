@@ -136,11 +136,25 @@ impl RawConn {
             return std::mem::take(&mut self.ahead);
         }
         let mut piece = vec![0; 256 * 1024];
-        match self.stream.read(&mut piece) {
+        match self.read_once(&mut piece) {
             Ok(count) => piece.truncate(count),
             Err(error) => panic!("can't read: {error}; {}", self.so_far()),
         }
         piece
+    }
+
+    /// One read from a peer that may break the connection.
+    ///
+    /// # Errors
+    /// What the operating system said; `WouldBlock` when nothing came for ten seconds.
+    pub fn try_read_some(&mut self) -> io::Result<Vec<u8>> {
+        if !self.ahead.is_empty() {
+            return Ok(std::mem::take(&mut self.ahead));
+        }
+        let mut piece = vec![0; 256 * 1024];
+        let count = self.read_once(&mut piece)?;
+        piece.truncate(count);
+        Ok(piece)
     }
 
     /// Reads this many bytes.
@@ -198,6 +212,7 @@ impl RawConn {
                 Ok(0) => return (whole, End::Fin),
                 Ok(count) => whole.extend_from_slice(&piece[..count]),
                 Err(error) if is_reset(&error) => return (whole, End::Reset),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("no end: {error}; so far {} bytes", whole.len()),
             }
         }
@@ -283,10 +298,20 @@ impl RawConn {
         std::mem::replace(&mut self.ahead, rest)
     }
 
+    /// With a timeout set, Linux does not resume a read that a signal interrupted.
+    fn read_once(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
     #[track_caller]
     fn read_ahead(&mut self) {
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        match self.read_once(&mut piece) {
             Ok(0) => panic!("the peer closed too early; {}", self.so_far()),
             Ok(count) => self.ahead.extend_from_slice(&piece[..count]),
             Err(error) => panic!("can't read: {error}; {}", self.so_far()),
