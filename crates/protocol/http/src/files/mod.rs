@@ -19,6 +19,8 @@ mod parts;
 mod path;
 mod piece;
 mod ranges;
+#[cfg(test)]
+mod reach_tests;
 mod root;
 #[cfg(test)]
 mod root_tests;
