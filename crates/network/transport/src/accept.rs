@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use millstream_base::Result;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
@@ -73,6 +74,23 @@ impl Acceptor {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Waits until a connection is queued, and leaves it there: for whoever has no place for it yet.
+    pub fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if ready!(self.watched.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(()); // poll_accept says what is broken
+            }
+            let queued = self.watched.try_io(Interest::READABLE, || {
+                let mut listener = [PollFd::new(&self.watched, PollFlags::IN)];
+                let count = rustix::event::poll(&mut listener, Some(&Timespec::default()))?;
+                if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            if !matches!(queued, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(());
+            }
+        }
     }
 
     /// Accepts what is queued, without a waker; `WouldBlock` when nothing is.
