@@ -1,10 +1,11 @@
 //! One worker accepts: within the limit, spread evenly, and on when descriptors run out.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use millstream_base::{Deadline, Result};
@@ -29,8 +30,25 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How long accepting rests at the limit before it looks again for idle connections to close.
 const LIMIT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Idle connections closed at once to make room: one look costs a walk over all, so it frees a few places.
-const EVICT_AT_ONCE: usize = 16;
+/// One look for idle connections costs a walk over all, so it closes several where there are many: this part of the
+/// limit, and no more than [`EVICT_MOST`].
+const EVICT_PART: usize = 1024;
+/// Idle connections closed at once to make room, at most.
+const EVICT_MOST: usize = 16;
+
+/// Connections accepted during a drain, at most: as many as Linux queues by default. Without a bound, clients that keep
+/// coming would keep the queue filled and the drain from its end.
+const DRAIN_MOST: usize = 4096;
+
+/// What an acceptor does next.
+enum Next {
+    /// Opens this connection.
+    Conn(Accepted),
+    /// Makes room: somebody waits, and all places are taken.
+    AtLimit,
+    /// Looks what is wrong.
+    Failed(AcceptError),
+}
 
 impl<P: Protocol> Accepting<P> {
     /// Accepts on `worker` from now on. The listener closes when the server drains.
@@ -43,33 +61,33 @@ impl<P: Protocol> Accepting<P> {
     }
 
     async fn accept(self: Arc<Self>, mut acceptor: Acceptor, here: Worker) {
-        loop {
-            let Some(reserved) = self.shared.reserve() else {
-                self.make_room().await;
-                if self.shared.draining.load(Relaxed) {
+        let mut last = DRAIN_MOST;
+        while let Some(next) = self.next(&mut acceptor).await {
+            match next {
+                Next::Conn(accepted) => self.place(accepted, self.reserve().await, &here),
+                Next::AtLimit => self.make_room().await,
+                Next::Failed(error) => self.on_error(error).await,
+            }
+            if self.is_draining() {
+                last -= 1;
+                if last == 0 {
                     return;
                 }
-                continue;
-            };
-            match self.next(&mut acceptor).await {
-                Some(Ok(accepted)) => self.place(accepted, reserved, &here),
-                Some(Err(error)) => self.on_error(error).await,
-                None => return,
             }
         }
     }
 
-    /// The next connection; `None` when the server drains and the queue is empty.
-    async fn next(&self, acceptor: &mut Acceptor) -> Option<Result<Accepted, AcceptError>> {
+    /// What is to do next; `None` when the server drains and the queue is empty.
+    async fn next(&self, acceptor: &mut Acceptor) -> Option<Next> {
         let mut changed = pin!(self.shared.changed.notified());
         poll_fn(|cx| {
             loop {
                 // The queue first: what connected before the drain is served.
-                if let Poll::Ready(accepted) = acceptor.poll_accept(cx) {
-                    return Poll::Ready(Some(accepted));
+                if let Poll::Ready(next) = self.poll_next(acceptor, cx) {
+                    return Poll::Ready(Some(next));
                 }
                 let is_told = changed.as_mut().poll(cx).is_ready();
-                if self.shared.draining.load(Relaxed) {
+                if self.is_draining() {
                     return Poll::Ready(None);
                 }
                 if !is_told {
@@ -81,12 +99,38 @@ impl<P: Protocol> Accepting<P> {
         .await
     }
 
+    fn poll_next(&self, acceptor: &mut Acceptor, cx: &mut Context<'_>) -> Poll<Next> {
+        if self.shared.is_full() {
+            return acceptor.poll_queued(cx).map(|()| Next::AtLimit);
+        }
+        acceptor.poll_accept(cx).map(|accepted| match accepted {
+            Ok(accepted) => Next::Conn(accepted),
+            Err(error) => Next::Failed(error),
+        })
+    }
+
+    /// A place for what was accepted. Taken behind the accept: a worker that waits for connections must not keep a place
+    /// from the others. Where several workers accepted for the last place, all but one wait here.
+    async fn reserve(&self) -> Reserved {
+        loop {
+            match self.shared.reserve() {
+                Some(reserved) => return reserved,
+                None => self.make_room().await,
+            }
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.draining.load(Relaxed)
+    }
+
     /// Keeps the connection here, or sends it to a worker that has fewer.
-    fn place(self: &Arc<Self>, accepted: Accepted, reserved: Reserved, here: &Worker) {
+    fn place(self: &Arc<Self>, accepted: Accepted, mut reserved: Reserved, here: &Worker) {
         self.shared.stats.count(Event::Accepted);
-        let Some(target) = self.better_place(here) else {
-            return self.open(accepted, reserved, here);
-        };
+        let target = self.better_place(here);
+        // Before it is there: whoever spreads a burst must see what it has sent already.
+        reserved.settle(target.as_ref().unwrap_or(here));
+        let Some(target) = target else { return self.open_here(accepted, reserved, here) };
         self.shared.stats.count(Event::HandedOver);
         let (this, there) = (self.clone(), target.clone());
         // An error means that the engine has stopped: the connection closes with it.
@@ -104,6 +148,14 @@ impl<P: Protocol> Accepting<P> {
         (here.load() > least.load() + slack).then(|| least.clone())
     }
 
+    /// Opens it on the acceptor's own worker, which must outlive a panic of the user's function that makes the context.
+    fn open_here(self: &Arc<Self>, accepted: Accepted, reserved: Reserved, here: &Worker) {
+        let open = AssertUnwindSafe(|| self.open(accepted, reserved, here));
+        if catch_unwind(open).is_err() {
+            tracing::error!("a connection could not be opened: its context or protocol panicked");
+        }
+    }
+
     /// Registers the socket with this worker and starts its protocol.
     fn open(self: &Arc<Self>, accepted: Accepted, reserved: Reserved, here: &Worker) {
         let conn = match Conn::accept(accepted, &self.shared.lives) {
@@ -114,21 +166,21 @@ impl<P: Protocol> Accepting<P> {
             }
         };
         if self.shared.options.tls.is_some() {
-            drop(here.spawn_here(self.label, self.clone().open_tls(conn, reserved, here.clone())));
+            drop(here.spawn_here(self.label, self.clone().open_tls(conn, reserved)));
             return;
         }
-        let session = Session::new(conn, reserved, here.clone());
+        let session = Session::new(conn, reserved);
         drop(here.spawn_here(self.label, self.protocol.serve(session)));
     }
 
     /// The handshake first. Boxed: its state is large and gone once it is done.
-    async fn open_tls(self: Arc<Self>, conn: Conn, reserved: Reserved, here: Worker) {
+    async fn open_tls(self: Arc<Self>, conn: Conn, reserved: Reserved) {
         let Some(tls) = self.shared.options.tls.clone() else { return };
         let deadline = Deadline::after(now(), self.shared.options.handshake_timeout);
         let handshake = Box::pin(async move { conn.accept_tls(&tls, deadline).await });
         match handshake.await {
             Ok(conn) => {
-                let serve = self.protocol.serve(Session::new(conn, reserved, here));
+                let serve = self.protocol.serve(Session::new(conn, reserved));
                 drop(self);
                 serve.await;
             }
@@ -147,26 +199,25 @@ impl<P: Protocol> Accepting<P> {
         };
         self.shared.stats.count(Event::AcceptExhausted);
         tracing::warn!(%error, "out of descriptors or memory: connections wait in the kernel's queue");
-        seats::evict_idle(&self.shared.seats, EVICT_AT_ONCE);
         self.rest(EXHAUSTED_PAUSE).await;
     }
 
     /// At the limit: closes the longest idle, then waits until a place is free.
     async fn make_room(&self) {
         self.shared.stats.count(Event::AtLimit);
-        let evicted = seats::evict_idle(&self.shared.seats, EVICT_AT_ONCE);
-        (0..evicted).for_each(|_| self.shared.stats.count(Event::EvictedIdle));
         self.rest(LIMIT_PAUSE).await;
     }
 
-    /// Waits for the end of any connection, or for this long.
+    /// Closes the longest idle and waits for the end of any connection, or for this long.
     async fn rest(&self, most: Duration) {
         let mut changed = pin!(self.shared.changed.notified());
         changed.as_mut().enable();
         self.shared.stats.paused.add(1);
-        if self.shared.stats.open() >= self.shared.options.max_connections || most == EXHAUSTED_PAUSE {
-            let _ = tokio::time::timeout(most, changed).await;
-        }
+        let wanted = (self.shared.options.max_connections / EVICT_PART).clamp(1, EVICT_MOST);
+        let evicted = seats::evict_idle(&self.shared.seats, wanted);
+        (0..evicted).for_each(|_| self.shared.stats.count(Event::EvictedIdle));
+        // Too late as well as in time: then it looks again.
+        let _ = tokio::time::timeout(most, changed).await;
         self.shared.stats.paused.add(-1);
     }
 }

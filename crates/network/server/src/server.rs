@@ -1,7 +1,7 @@
 //! Bind, then serve.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use millstream_base::Result;
 use millstream_runtime::{Engine, Label};
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) lives: LifeTable,
     pub(crate) seats: Box<[Seats]>,
+    /// Stored, then the open connections are counted, by whoever drains; the last connection leaves, then loads it. Both
+    /// `SeqCst` with the count of open ones: one of the two sees the other, so that the end of a drain is never missed.
     pub(crate) draining: AtomicBool,
     /// Told when a place becomes free while somebody waits for one, when the last connection ends, and at a drain.
     pub(crate) changed: Notify,
@@ -91,25 +93,26 @@ pub fn lives(engine: &Engine) -> LifeTable {
 impl Shared {
     /// A place for one more connection, unless the limit is reached.
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Reserved> {
-        let reserved = if self.stats.enter() <= self.options.max_connections {
-            Some(Reserved::new(self.clone()))
-        } else {
-            self.release();
-            None
-        };
-        reserved
+        let reserved = Reserved::new(self.clone());
+        (self.stats.enter() <= self.options.max_connections).then_some(reserved)
+    }
+
+    /// Is the limit reached?
+    pub(crate) fn is_full(&self) -> bool {
+        self.stats.open() >= self.options.max_connections
     }
 
     pub(crate) fn release(&self) {
         let open = self.stats.leave();
-        let somebody_waits = self.stats.paused.value() > 0 || (open == 0 && self.draining.load(Relaxed));
+        let is_last = open == 0 && self.draining.load(SeqCst);
+        let somebody_waits = is_last || self.stats.paused.value() > 0;
         if somebody_waits {
             self.changed.notify_waiters();
         }
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.store(true, SeqCst);
         self.changed.notify_waiters();
         self.seats.iter().for_each(Seats::wake_all);
     }

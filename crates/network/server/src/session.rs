@@ -23,20 +23,29 @@ pub struct Session {
 
 /// What a connection holds for as long as it lives: rule of the server's limit.
 struct Place {
-    shared: Arc<Shared>,
-    worker: Worker,
+    reserved: Reserved,
     seat: usize,
 }
 
+impl Place {
+    fn shared(&self) -> &Shared {
+        &self.reserved.shared
+    }
+
+    fn worker(&self) -> &Worker {
+        self.reserved.worker()
+    }
+}
+
 impl Session {
-    /// Takes a place that was reserved with [`Shared::reserve`]. On the worker's own thread.
-    pub(crate) fn new(conn: Conn, reserved: Reserved, worker: Worker) -> Self {
+    /// Takes a place that was reserved with [`Shared::reserve`] and settled. On the worker's own thread.
+    pub(crate) fn new(conn: Conn, reserved: Reserved) -> Self {
+        let worker = reserved.worker();
         let timer = worker.wheel().timer();
-        let shared = reserved.keep();
-        let seat = shared.seats[worker.index()].enter(conn.shared_life(), timer.alarm());
-        worker.add_load();
-        let context = shared.options.context.as_ref().map(|make| make(&conn));
-        Self { conn, timer, context, place: Place { shared, worker, seat } }
+        let seat = reserved.shared.seats[worker.index()].enter(conn.shared_life(), timer.alarm());
+        let place = Place { reserved, seat };
+        let context = place.shared().options.context.as_ref().map(|make| make(&conn));
+        Self { conn, timer, context, place }
     }
 
     /// The connection's one deadline: idle, head or body, whatever the protocol waits for now.
@@ -66,7 +75,7 @@ impl Session {
     /// Does the server drain? Then no message may follow the present one. The task is woken when it begins.
     #[inline]
     pub fn is_draining(&self) -> bool {
-        self.place.shared.draining.load(Relaxed)
+        self.place.shared().draining.load(Relaxed)
     }
 
     /// The value made for this connection, if the server makes one.
@@ -77,12 +86,12 @@ impl Session {
     /// The server's settings.
     #[inline]
     pub fn options(&self) -> &ServerOptions {
-        &self.place.shared.options
+        &self.place.shared().options
     }
 
     /// The worker it lives on.
     pub fn worker(&self) -> &Worker {
-        &self.place.worker
+        self.place.worker()
     }
 
     /// Ends it for this reason.
@@ -97,30 +106,39 @@ const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.seats[self.worker.index()].leave(self.seat);
-        self.worker.drop_load();
-        self.shared.release();
+        self.shared().seats[self.worker().index()].leave(self.seat);
     }
 }
 
-/// A place below the connection limit that nobody sits on yet. Dropping it gives it back.
-pub(crate) struct Reserved(Option<Arc<Shared>>);
+/// A place below the connection limit, and one in the load of the worker it is settled on. Dropping it gives both back.
+pub(crate) struct Reserved {
+    shared: Arc<Shared>,
+    worker: Option<Worker>,
+}
 
 impl Reserved {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self(Some(shared))
+        Self { shared, worker: None }
     }
 
-    fn keep(mut self) -> Arc<Shared> {
-        self.0.take().expect("kept once, here")
+    fn worker(&self) -> &Worker {
+        self.worker.as_ref().expect("the acceptor settles a connection before it opens it")
+    }
+
+    /// Counts it into the load of this worker, once.
+    pub(crate) fn settle(&mut self, worker: &Worker) {
+        debug_assert!(self.worker.is_none(), "a connection has one worker");
+        worker.add_load();
+        self.worker = Some(worker.clone());
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.release();
+        if let Some(worker) = &self.worker {
+            worker.drop_load();
         }
+        self.shared.release();
     }
 }
 

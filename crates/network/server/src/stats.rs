@@ -47,16 +47,16 @@ impl Stats {
 
     /// Counts a connection in; gives how many are open with it.
     pub(crate) fn enter(&self) -> usize {
-        // Relaxed: a limit, not a hand-over; nothing is read through it.
-        self.open.fetch_add(1, Ordering::Relaxed) + 1
+        self.open.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     pub(crate) fn leave(&self) -> usize {
-        self.open.fetch_sub(1, Ordering::Relaxed) - 1
+        // SeqCst: partner of `Shared::draining`.
+        self.open.fetch_sub(1, Ordering::SeqCst) - 1
     }
 
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.open.load(Ordering::SeqCst)
     }
 
     fn collect(&self, into: &mut Vec<Sample>) {
