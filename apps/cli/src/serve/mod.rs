@@ -43,8 +43,7 @@ async fn serve(options: &Options, is_quiet: bool) -> Result<Exit> {
         second = signals.next() => Exit::Signal(second).now(),
     };
     if !clean {
-        let left = running.open_connections();
-        complain(&format!("{left} connections were cut off after {:?}", options.drain));
+        complain(&format!("what was still under way after {:?} was cut off", options.drain));
     }
     // Not by return: the engine's end would wait for a worker that is stuck, or for a read of a dead disk.
     (if clean { Exit::Done } else { Exit::Failed }).now()
