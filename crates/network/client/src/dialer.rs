@@ -3,6 +3,7 @@
 //! A dial runs on a worker of the engine, so that the connection belongs to that worker's reactor, and goes on when its
 //! caller gives up: the finished session goes to stock, where the next caller finds it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -105,6 +106,9 @@ async fn addresses<P: Protocol>(
     match target.place() {
         Place::Unix(path) => Ok(vec![Addr::unix(path)]),
         Place::Host(host, port) => {
+            if let Ok(ip) = host.parse::<IpAddr>() {
+                return Ok(vec![Addr::Tcp((ip, *port).into())]);
+            }
             let found = within(deadline, Phase::Resolve, shared.resolver.resolve(host)).await?;
             Ok(found.addresses().iter().map(|ip| Addr::Tcp((*ip, *port).into())).collect())
         }
