@@ -58,22 +58,47 @@ impl Acceptor {
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
         for _ in 0..SKIPS_PER_TURN {
             ready!(self.watched.poll_read_ready(cx)).map_err(AcceptError::Broken)?;
-            let error = match self.try_accept() {
-                Ok(accepted) => return Poll::Ready(Ok(accepted)),
-                Err(error) => error,
-            };
-            match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN) => {} // the readiness is cleared: the next turn registers the waker
-                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    return Poll::Ready(Err(AcceptError::Exhausted(error)));
-                }
-                Some(errno) if died_in_queue(errno) => self.ignored += 1,
-                _ if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(Err(AcceptError::Broken(error))),
+            // On WouldBlock the readiness is cleared: the next turn registers the waker.
+            let accepted = self.watched.try_io(Interest::READABLE, || self.accept_now());
+            if let Some(accepted) = self.sort(accepted) {
+                return Poll::Ready(accepted);
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Accepts what is queued at this moment; `None` when nothing is. Asks the kernel, where the reactor may not have
+    /// looked yet: for the last connections before the listener closes.
+    pub fn take_queued(&mut self) -> Option<Result<Accepted, AcceptError>> {
+        for _ in 0..SKIPS_PER_TURN {
+            let accepted = self.accept_now();
+            let is_empty = matches!(&accepted, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            let accepted = self.sort(accepted);
+            if accepted.is_some() || is_empty {
+                return accepted;
+            }
+        }
+        None
+    }
+
+    /// What accept(2) said, unless it concerns nobody.
+    fn sort(&mut self, accepted: io::Result<Accepted>) -> Option<Result<Accepted, AcceptError>> {
+        let error = match accepted {
+            Ok(accepted) => return Some(Ok(accepted)),
+            Err(error) => error,
+        };
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                Some(Err(AcceptError::Exhausted(error)))
+            }
+            Some(errno) if died_in_queue(errno) => {
+                self.ignored += 1;
+                None
+            }
+            _ if error.kind() == io::ErrorKind::WouldBlock => None,
+            _ => Some(Err(AcceptError::Broken(error))),
+        }
     }
 
     /// Waits until a connection is queued, and leaves it there: for whoever has no place for it yet.
@@ -93,12 +118,10 @@ impl Acceptor {
         }
     }
 
-    /// Accepts what is queued, without a waker; `WouldBlock` when nothing is.
-    fn try_accept(&self) -> io::Result<Accepted> {
+    /// `WouldBlock` when nothing is queued.
+    fn accept_now(&self) -> io::Result<Accepted> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (socket, peer) = self.watched.try_io(Interest::READABLE, || {
-            rustix::net::acceptfrom_with(&self.watched, flags).map_err(io::Error::from)
-        })?;
+        let (socket, peer) = rustix::net::acceptfrom_with(&self.watched, flags)?;
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         let peer = peer.map_or(Addr::Unix(None), Addr::Tcp);
         Ok(Accepted { socket, peer, local: self.local.clone() })
