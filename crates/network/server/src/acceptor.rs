@@ -12,7 +12,7 @@ use millstream_base::{Deadline, Result};
 use millstream_runtime::{Label, Worker, now, spawn_local};
 use millstream_transport::{AcceptError, Accepted, Acceptor, Conn, Listener};
 
-use crate::server::Shared;
+use crate::server::{Listening, Shared};
 use crate::session::Reserved;
 use crate::stats::Event;
 use crate::{Protocol, Session, seats};
@@ -50,12 +50,22 @@ enum Next {
     Failed(AcceptError),
 }
 
+impl From<Result<Accepted, AcceptError>> for Next {
+    fn from(accepted: Result<Accepted, AcceptError>) -> Self {
+        accepted.map_or_else(Self::Failed, Self::Conn)
+    }
+}
+
 impl<P: Protocol> Accepting<P> {
     /// Accepts on `worker` from now on. The listener closes when the server drains.
     pub(crate) fn start(self, worker: &Worker, listener: Listener) -> Result<()> {
         let here = worker.clone();
+        let listening = Listening::new(self.shared.clone());
         worker.run(move || match listener.register() {
-            Ok(acceptor) => drop(spawn_local(Arc::new(self).accept(acceptor, here))),
+            Ok(acceptor) => drop(spawn_local(async move {
+                Arc::new(self).accept(acceptor, here).await;
+                drop(listening);
+            })),
             Err(error) => tracing::error!(%error, "worker can't accept"),
         })
     }
@@ -66,7 +76,7 @@ impl<P: Protocol> Accepting<P> {
             match next {
                 Next::Conn(accepted) => self.place(accepted, self.reserve().await, &here),
                 Next::AtLimit => self.make_room().await,
-                Next::Failed(error) => self.on_error(error).await,
+                Next::Failed(error) => self.on_error(error, &mut acceptor).await,
             }
             if self.is_draining() {
                 last -= 1;
@@ -88,7 +98,7 @@ impl<P: Protocol> Accepting<P> {
                 }
                 let is_told = changed.as_mut().poll(cx).is_ready();
                 if self.is_draining() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(acceptor.take_queued().map(Next::from));
                 }
                 if !is_told {
                     return Poll::Pending;
@@ -103,10 +113,7 @@ impl<P: Protocol> Accepting<P> {
         if self.shared.is_full() {
             return acceptor.poll_queued(cx).map(|()| Next::AtLimit);
         }
-        acceptor.poll_accept(cx).map(|accepted| match accepted {
-            Ok(accepted) => Next::Conn(accepted),
-            Err(error) => Next::Failed(error),
-        })
+        acceptor.poll_accept(cx).map(Next::from)
     }
 
     /// A place for what was accepted. Taken behind the accept: a worker that waits for connections must not keep a place
@@ -191,12 +198,17 @@ impl<P: Protocol> Accepting<P> {
         }
     }
 
-    async fn on_error(&self, error: AcceptError) {
+    async fn on_error(&self, error: AcceptError, acceptor: &mut Acceptor) {
         let AcceptError::Exhausted(error) = error else {
             self.shared.stats.count(Event::AcceptFailed);
             tracing::error!(?error, "accept failed");
             return tokio::time::sleep(EXHAUSTED_PAUSE).await;
         };
+        // Linux says so even when nobody is queued: then nobody needs room.
+        let is_queued = poll_fn(|cx| Poll::Ready(acceptor.poll_queued(cx).is_ready())).await;
+        if !is_queued {
+            return;
+        }
         self.shared.stats.count(Event::AcceptExhausted);
         tracing::warn!(%error, "out of descriptors or memory: connections wait in the kernel's queue");
         self.rest(EXHAUSTED_PAUSE).await;

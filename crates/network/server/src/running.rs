@@ -76,7 +76,7 @@ pub(crate) fn supervise(engine: &Engine, shared: Arc<Shared>, address: Addr) -> 
                 let changed = server.changed.notified();
                 let mut changed = std::pin::pin!(changed);
                 changed.as_mut().enable();
-                if server.stats.open() == 0 {
+                if server.is_over() {
                     break;
                 }
                 changed.await;

@@ -1,7 +1,7 @@
 //! Bind, then serve.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use millstream_base::Result;
 use millstream_runtime::{Engine, Label};
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) lives: LifeTable,
     pub(crate) seats: Box<[Seats]>,
+    /// Listeners that are not closed yet. A drain ends behind the last of them: it may still bring connections.
+    pub(crate) listening: AtomicUsize,
     /// Stored, then the open connections are counted, by whoever drains; the last connection leaves, then loads it. Both
     /// `SeqCst` with the count of open ones: one of the two sees the other, so that the end of a drain is never missed.
     pub(crate) draining: AtomicBool,
@@ -71,6 +73,7 @@ impl Server {
             stats: Stats::register(&engine, name, address.to_string()),
             lives: lives(&engine),
             seats: engine.workers().iter().map(|_| Seats::default()).collect(),
+            listening: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             changed: Notify::new(),
         });
@@ -97,6 +100,12 @@ impl Shared {
         (self.stats.enter() <= self.options.max_connections).then_some(reserved)
     }
 
+    /// Is nothing left to wait for in a drain?
+    pub(crate) fn is_over(&self) -> bool {
+        // In this order: a listener that is closed brings nothing any more.
+        self.listening.load(SeqCst) == 0 && self.stats.open() == 0
+    }
+
     /// Is the limit reached?
     pub(crate) fn is_full(&self) -> bool {
         self.stats.open() >= self.options.max_connections
@@ -115,5 +124,22 @@ impl Shared {
         self.draining.store(true, SeqCst);
         self.changed.notify_waiters();
         self.seats.iter().for_each(Seats::wake_all);
+    }
+}
+
+/// Held for as long as a listener is open.
+pub(crate) struct Listening(Arc<Shared>);
+
+impl Listening {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.listening.fetch_add(1, SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listening.fetch_sub(1, SeqCst);
+        self.0.changed.notify_waiters();
     }
 }
