@@ -10,6 +10,7 @@ pub mod router;
 pub mod server;
 
 pub use client::{HttpClient, HttpClientOptions, Url};
+pub use compress::Compress;
 pub use files::Files;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use message::{Body, BodySender, Headers};
