@@ -44,6 +44,12 @@ impl<P: Protocol> Lease<P> {
         self.lent().idle_for()
     }
 
+    /// The connection.
+    #[inline]
+    pub fn conn(&self) -> &Conn {
+        self.lent().session.conn()
+    }
+
     /// The bytes.
     #[inline]
     pub fn conn_mut(&mut self) -> &mut Conn {

@@ -4,17 +4,19 @@
 //! | --- | --- |
 //! | what a program calls | `http_client`, `request`, `response` |
 //! | where a URL leads | `url`, `origin` |
-//! | one exchange on one connection | `wire`, `exchange`, `reply_body` |
+//! | one exchange on one connection | `wire`, `exchange`, `outgoing`, `reply_body`, `upgraded` |
 
 mod exchange;
 mod head;
 mod http_client;
 mod options;
 mod origin;
+mod outgoing;
 mod reply_body;
 mod request;
 mod response;
 mod session;
+mod upgraded;
 mod url;
 mod wire;
 
@@ -22,5 +24,6 @@ pub use http_client::HttpClient;
 pub use options::HttpClientOptions;
 pub use request::RequestBuilder;
 pub use response::Response;
+pub use upgraded::UpgradedConn;
 pub use url::Url;
 pub use wire::{Http1, WireReply, WireRequest};

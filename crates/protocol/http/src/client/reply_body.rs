@@ -12,6 +12,7 @@ use millstream_transport::Cause;
 use tokio::io::AsyncReadExt;
 
 use super::exchange::end_exchange;
+use super::outgoing::{Outgoing, Stall};
 use super::wire::Http1;
 use crate::codec::{ChunkEvent, ChunkedDecoder, Framing};
 
@@ -23,8 +24,19 @@ pub(crate) struct ReplyBody {
     decoder: Decoder,
     keeps_alive: bool,
     keep: Duration,
+    /// The request's rest, sent while the reply is read.
+    outgoing: Option<Box<Outgoing>>,
     read_timeout: Duration,
     is_armed: bool,
+}
+
+/// What is left of an exchange when its reply's head is here.
+pub(crate) struct Rest {
+    pub(crate) lease: Lease<Http1>,
+    pub(crate) keeps_alive: bool,
+    pub(crate) keep: Duration,
+    pub(crate) outgoing: Option<Box<Outgoing>>,
+    pub(crate) read_timeout: Duration,
 }
 
 enum Decoder {
@@ -38,23 +50,21 @@ enum Decoder {
 const READ_BYTES: usize = 64 * 1024;
 
 impl ReplyBody {
-    pub(crate) fn new(
-        lease: Lease<Http1>,
-        framing: Framing,
-        input: Vec<u8>,
-        keeps_alive: bool,
-        keep: Duration,
-        read_timeout: Duration,
-    ) -> Self {
+    pub(crate) fn new(rest: Rest, framing: Framing, input: Vec<u8>) -> Self {
         let decoder = match framing {
             Framing::None => Decoder::Length(0),
             Framing::Length(length) => Decoder::Length(length),
             Framing::Chunked => Decoder::Chunked(Box::new(ChunkedDecoder::new())),
             Framing::UntilClose => Decoder::UntilClose,
         };
-        let input = BytesMut::from(&input[..]);
+        // Bytes made of a Vec are unique: this copies nothing.
+        let input = Bytes::from(input).try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
+        let Rest { lease, keeps_alive, keep, outgoing, read_timeout } = rest;
+        // The request is whole when the rest of it is: that is known at the end of the reply.
+        let keeps_alive = keeps_alive || outgoing.is_some();
+        let is_armed = false;
         let mut body =
-            Self { lease: Some(lease), input, decoder, keeps_alive, keep, read_timeout, is_armed: false };
+            Self { lease: Some(lease), input, decoder, keeps_alive, keep, outgoing, read_timeout, is_armed };
         if matches!(body.decoder, Decoder::Length(0)) {
             body.finish();
         }
@@ -66,7 +76,7 @@ impl ReplyBody {
         self.decoder = Decoder::Done;
         let Some(lease) = self.lease.take() else { return };
         if self.input.is_empty() {
-            end_exchange(lease, self.keeps_alive, self.keep);
+            end_exchange(lease, self.keeps_alive && self.outgoing.is_none(), self.keep);
         } else {
             // Bytes behind the reply belong to nobody: nothing that comes after can be trusted.
             lease.close(Cause::ParseDesync);
@@ -133,6 +143,7 @@ impl ReplyBody {
 
     /// Reads more; `Ready(false)` when the peer has ended.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        self.poll_send(cx);
         let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(false)) };
         self.input.reserve(READ_BYTES);
         let read = std::pin::pin!(lease.conn_mut().read_buf(&mut self.input)).poll(cx);
@@ -141,17 +152,45 @@ impl ReplyBody {
                 self.is_armed = false;
                 Poll::Ready(Ok(count > 0))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(Error::io(error), Cause::ResetInRequest))),
-            Poll::Pending => {
-                if !self.is_armed {
-                    lease.timer().arm(now() + self.read_timeout);
-                    self.is_armed = true;
-                }
-                ready!(lease.timer().poll_expired(cx));
-                let error = Error::timeout(Phase::Read, self.read_timeout);
-                Poll::Ready(Err(self.fail(error, Cause::TimeoutRead)))
+            Poll::Ready(Err(error)) => {
+                let error = lease.sort(error);
+                Poll::Ready(Err(self.fail(error, Cause::ResetInRequest)))
             }
+            Poll::Pending => self.poll_late(cx).map(Err),
         }
+    }
+
+    /// Sends more of the request. A server that takes no more of it may have its reasons: the reply goes on.
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        let (Some(lease), Some(outgoing)) = (&mut self.lease, &mut self.outgoing) else { return };
+        let before = outgoing.written();
+        match outgoing.poll(lease.conn_mut(), cx) {
+            Poll::Pending => {
+                if outgoing.stall() == Stall::Source || outgoing.written() != before {
+                    // Whom we keep waiting is not late.
+                    self.is_armed = false;
+                    lease.timer().disarm();
+                }
+                return;
+            }
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.keeps_alive = false,
+        }
+        self.outgoing = None;
+    }
+
+    /// Ready when the peer has been silent for too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(lease) = &self.lease else { return Poll::Pending };
+        if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.stall() == Stall::Source) {
+            return Poll::Pending;
+        }
+        if !self.is_armed {
+            lease.timer().arm(now() + self.read_timeout);
+            self.is_armed = true;
+        }
+        ready!(lease.timer().poll_expired(cx));
+        Poll::Ready(self.fail(Error::timeout(Phase::Read, self.read_timeout), Cause::TimeoutRead))
     }
 
     /// The peer has ended: whole or cut off?

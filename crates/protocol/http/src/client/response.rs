@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::Url;
 use super::head::ReplyHead;
-use super::wire::{UpgradedConn, WireReply};
+use super::upgraded::UpgradedConn;
+use super::wire::WireReply;
 use crate::Body;
 use crate::codec::{Fields, Version};
 
@@ -26,7 +27,7 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn new(reply: WireReply, url: Url, max_body: usize) -> Self {
-        let WireReply { head, body, upgraded, is_reused } = reply;
+        let WireReply { head, body, upgraded, is_reused, .. } = reply;
         Self { head, body, url, max_body, is_reused, upgraded }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
 use millstream_base::{Deadline, Error, Result};
 use millstream_client::{Failed, Lease, Protocol, Target};
 use millstream_transport::Conn;
@@ -11,8 +11,10 @@ use millstream_transport::Conn;
 use super::exchange::Exchange;
 use super::head::ReplyHead;
 use super::origin::Tunnel;
+use super::outgoing::{Outgoing, Streamed, Upload};
 use super::session::Http1Session;
-use crate::codec::{HeadLimits, Version, chunked, encode};
+use super::upgraded::UpgradedConn;
+use crate::codec::{HeadLimits, encode};
 use crate::{Body, Headers};
 
 /// HTTP/1.1 for clients: one call at a time on a connection.
@@ -54,28 +56,13 @@ pub struct WireRequest {
     pub body: Body,
     /// Whether doing it twice does harm, when the method alone does not tell (an idempotency key).
     pub is_idempotent: Option<bool>,
-    /// Trailers to announce and send are those of the body; this says that the reply may be an upgrade.
-    pub wants_upgrade: bool,
 }
 
 impl WireRequest {
     /// A request without fields and body.
     pub fn new(method: Method, target: impl Into<String>, host: HeaderValue) -> Self {
         let (headers, body) = (Headers::new(), Body::empty());
-        Self { method, target: target.into(), host, headers, body, is_idempotent: None, wants_upgrade: false }
-    }
-
-    /// The same again, when the body can be sent twice.
-    pub(crate) fn try_clone(&self) -> Option<Self> {
-        Some(Self {
-            method: self.method.clone(),
-            target: self.target.clone(),
-            host: self.host.clone(),
-            headers: self.headers.clone(),
-            body: self.body.try_clone()?,
-            is_idempotent: self.is_idempotent,
-            wants_upgrade: self.wants_upgrade,
-        })
+        Self { method, target: target.into(), host, headers, body, is_idempotent: None }
     }
 
     /// Appends the head. The body's framing is the last field, so that nothing a caller set can differ from it.
@@ -112,11 +99,11 @@ impl WireRequest {
                 }
                 Ok(Upload::None)
             }
-            Some(copy) => Ok(Upload::Body { body: copy, is_chunked, waits, left: self.body.len() }),
+            Some(body) => Ok(Upload::Body(Streamed { left: body.len(), body, is_chunked, waits })),
             None => {
                 let left = self.body.len();
                 let body = std::mem::take(&mut self.body);
-                Ok(Upload::Body { body, is_chunked, waits, left })
+                Ok(Upload::Body(Streamed { body, is_chunked, waits, left }))
             }
         }
     }
@@ -129,32 +116,6 @@ impl WireRequest {
 
 /// A body up to this size goes out with the head in one write.
 const INLINE_BODY: u64 = 16 * 1024;
-
-/// What is to be sent behind the head.
-pub(crate) enum Upload {
-    /// Nothing.
-    None,
-    /// A body.
-    Body { body: Body, is_chunked: bool, waits: bool, left: Option<u64> },
-}
-
-impl Upload {
-    /// Appends a piece of the body, framed.
-    pub(crate) fn encode_piece(out: &mut Vec<u8>, is_chunked: bool, data: &[u8]) {
-        if is_chunked {
-            chunked::encode_chunk(out, data);
-        } else {
-            out.extend_from_slice(data);
-        }
-    }
-
-    /// Appends what ends the body.
-    pub(crate) fn encode_end(out: &mut Vec<u8>, is_chunked: bool, trailers: Option<&HeaderMap>) {
-        if is_chunked {
-            chunked::encode_last_chunk(out, trailers);
-        }
-    }
-}
 
 fn expects_body(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
@@ -175,12 +136,27 @@ pub struct WireReply {
     pub upgraded: Option<UpgradedConn>,
     /// Whether the connection had served a call before.
     pub is_reused: bool,
+    /// The request, when the reply is a redirect.
+    pub(crate) sent: Option<Sent>,
 }
 
-/// The raw connection behind an upgrade, and what came already.
-pub struct UpgradedConn {
-    pub(crate) lease: Lease<Http1>,
-    pub(crate) early: bytes::Bytes,
+/// A request that was sent, as far as it can be sent again.
+pub(crate) struct Sent {
+    pub(crate) request: WireRequest,
+    /// Is its body still whole?
+    pub(crate) is_repeatable: bool,
+}
+
+impl Sent {
+    /// What is left of a request: a body that is a stream is gone once it was touched.
+    pub(crate) fn new(mut request: WireRequest, outgoing: &mut Outgoing) -> Self {
+        let is_begun = outgoing.is_body_begun();
+        if let Some(body) = outgoing.take_untouched_body() {
+            request.body = body;
+        }
+        let is_repeatable = !is_begun || request.body.try_clone().is_some_and(|body| !body.is_empty());
+        Self { request, is_repeatable }
+    }
 }
 
 impl std::fmt::Debug for WireReply {
@@ -218,9 +194,6 @@ impl Protocol for Http1 {
         request.may_repeat()
     }
 }
-
-/// The version that clients speak.
-pub(crate) const VERSION: Version = Version::Http11;
 
 /// The error for a reply that breaks the protocol.
 pub(crate) fn malformed(reject: crate::codec::Reject) -> Error {
