@@ -8,6 +8,9 @@ pub mod files;
 mod message;
 pub mod router;
 pub mod server;
+pub mod sse;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use client::{HttpClient, HttpClientOptions, Url};
 pub use compress::Compress;
