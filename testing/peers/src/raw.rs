@@ -70,6 +70,16 @@ impl RawConn {
         Ok(Self { stream, ahead: Vec::new() })
     }
 
+    /// The same connection for another thread, which reads or writes while this one does the other.
+    ///
+    /// # Panics
+    /// When the process may open no more descriptors.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let stream = self.stream.try_clone().expect("the process may open one more descriptor");
+        Self { stream, ahead: Vec::new() }
+    }
+
     /// Our address.
     ///
     /// # Panics
@@ -155,6 +165,15 @@ impl RawConn {
         let count = self.read_once(&mut piece)?;
         piece.truncate(count);
         Ok(piece)
+    }
+
+    /// Waits for the peer to send more; false when it closes or resets the connection instead, or is silent for ten
+    /// seconds.
+    pub fn has_more(&mut self) -> bool {
+        if self.ahead.is_empty() {
+            self.ahead = self.try_read_some().unwrap_or_default();
+        }
+        !self.ahead.is_empty()
     }
 
     /// Reads this many bytes.
@@ -269,6 +288,13 @@ impl RawConn {
     pub fn reset(self) {
         // It fails only on a descriptor that is no socket.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// From here on a close is a reset.
+    pub fn reset_at_close(&mut self) -> &mut Self {
+        // It fails only on a descriptor that is no socket.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        self
     }
 
     /// Closes well: with a FIN, unless bytes lie there unread.

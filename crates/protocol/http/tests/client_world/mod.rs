@@ -1,0 +1,85 @@
+//! An engine with a client, and replies as text.
+#![allow(dead_code, unreachable_pub)] // each test file uses a part
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use millstream_client::Engine;
+use millstream_client::transport::{Cause, LifeTable, Opener, Side};
+use millstream_http::{HttpClient, client::HttpClientOptions};
+use millstream_peers::RawConn;
+
+/// An engine and a client on it.
+pub struct World {
+    pub engine: Engine,
+    pub client: HttpClient,
+    pub lives: LifeTable,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With changed settings.
+    pub fn with(change: impl FnOnce(&mut HttpClientOptions)) -> Self {
+        let engine = Engine::builder().workers(2).build().expect("threads can be started");
+        let mut options = HttpClientOptions::default();
+        change(&mut options);
+        let client = HttpClient::with_options(&engine, options);
+        let lives = millstream_server::lives(&engine);
+        Self { engine, client, lives }
+    }
+
+    /// Connections ever opened.
+    pub fn opened(&self) -> u64 {
+        self.lives.counts().opened()
+    }
+
+    /// Connections ever opened to try a call again.
+    pub fn retried(&self) -> u64 {
+        self.lives.counts().opened_for(Side::Client, Opener::Retry)
+    }
+
+    /// Connections that ended because of this.
+    pub fn ended(&self, cause: Cause) -> u64 {
+        self.lives.counts().ended_by_cause(cause)
+    }
+}
+
+/// A URL of this server.
+pub fn url(address: SocketAddr, target: &str) -> String {
+    format!("http://{address}{target}")
+}
+
+/// A reply of 200 with this body.
+pub fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Answers each request with what `reply` makes of it, until the client leaves.
+pub fn serve(conn: &mut RawConn, reply: impl Fn(&millstream_peers::message::RawRequest) -> String) {
+    while conn.has_more() {
+        let request = conn.read_request();
+        if conn.try_send(reply(&request)).is_err() {
+            return;
+        }
+    }
+}
+
+pub fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Runs a future on a runtime of its own, which ends with it.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Lets the process open as many files as the system allows it.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
+}
