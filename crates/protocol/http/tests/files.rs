@@ -443,7 +443,7 @@ fn unreadable_file_is_403() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     let path = folder.write("a.txt", "a");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("ours");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("ours");
     if File::open(&path).is_ok() {
         // Root reads everything: nothing to see here.
         return;

@@ -237,9 +237,7 @@ fn describe(mut response: Response, validators: &Validators, varies: bool, optio
 /// The tag changes with the time of change, the length, and the file behind the name (what replaces a file is another).
 fn validators(stat: &Stat) -> Validators {
     let mut hash = 0u64;
-    for number in
-        [stat.st_mtime as u64, stat.st_mtime_nsec as u64, stat.st_size as u64, stat.st_ino, stat.st_dev]
-    {
+    for number in [stat.st_mtime as u64, stat.st_mtime_nsec, stat.st_size as u64, stat.st_ino, stat.st_dev] {
         hash = mix(hash ^ number);
     }
     let seconds = u64::try_from(stat.st_mtime).ok();
