@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod memory;
 mod results;
+mod round;
 mod server;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Our HTTP client beside its peers: CPU a request with 64 callers on one core, nginx answering on the other.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -51,21 +51,33 @@ impl Run {
     }
 }
 
+/// How many requests a turn has: about a second's worth.
+const REQUESTS: &str = "128000";
+
 /// Measures, and gives the tables.
 pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
     let server =
         Server::start(built, Subject::Nginx, 1, "1")?.context("nginx is missing: apt-get install nginx")?;
-    let requests: u64 = if options.quick { 64_000 } else { 640_000 };
+    let slices = if options.quick { 1 } else { 5 };
     let mut runs: [Vec<Run>; CALLERS.len()] = Default::default();
     for round in 0..options.rounds {
-        for turn in 0..CALLERS.len() {
+        let mut costs: [Vec<Run>; CALLERS.len()] = Default::default();
+        for turn in 0..slices * CALLERS.len() {
+            // In short turns, so that what changes on the machine meets all alike; rotated from round to round.
             let index = (round + turn) % CALLERS.len();
             let caller = &CALLERS[index];
-            let Some(program) = (caller.program)(built).filter(|_| options.wants(caller.name)) else {
-                continue;
-            };
-            let run = call(&program, &server, requests).with_context(|| caller.name)?;
-            println!("  {:14} {:.2} µs, {:.0} requests/s", caller.name, run.total_us(), run.per_second);
+            if let Some(program) = (caller.program)(built).filter(|_| options.wants(caller.name)) {
+                costs[index].push(call(&program, &server).with_context(|| caller.name)?);
+            }
+        }
+        for (index, costs) in costs.iter().enumerate().filter(|(_, costs)| !costs.is_empty()) {
+            let run = together(costs);
+            println!(
+                "  {:14} {:.2} µs, {:.0} requests/s",
+                CALLERS[index].name,
+                run.total_us(),
+                run.per_second
+            );
             runs[index].push(run);
         }
         println!("round {} of {} is done", round + 1, options.rounds);
@@ -73,9 +85,19 @@ pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
     Ok(report(&runs))
 }
 
-fn call(program: &std::path::Path, server: &Server, requests: u64) -> Result<Run> {
+/// All slices have as many requests, so the means are those of all requests.
+fn together(runs: &[Run]) -> Run {
+    let mean = |value: fn(&Run) -> f64| runs.iter().map(value).sum::<f64>() / runs.len() as f64;
+    Run {
+        user_us: mean(|run| run.user_us),
+        system_us: mean(|run| run.system_us),
+        per_second: mean(|run| run.per_second),
+    }
+}
+
+fn call(program: &Path, server: &Server) -> Result<Run> {
     let mut command = server.launcher.command(program, "0");
-    command.args(["--url", &server.url("/"), "--callers", "64", "--requests", &requests.to_string()]);
+    command.args(["--url", &server.url("/"), "--callers", "64", "--requests", REQUESTS]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {

@@ -7,8 +7,9 @@ use anyhow::Result;
 use super::Options;
 use super::build::Built;
 use super::figures::{Ratio, median, table};
-use super::load::{Mode, Run, wrk};
-use super::server::{Server, Subject};
+use super::load::{Mode, Run};
+use super::round::Round;
+use super::server::Subject;
 
 const SUBJECTS: [Subject; 6] =
     [Subject::Ours, Subject::Floor, Subject::HyperPerCore, Subject::Nginx, Subject::Axum, Subject::Actix];
@@ -25,56 +26,33 @@ type Runs = [[Vec<Run>; MODES.len()]; SUBJECTS.len()];
 /// Measures, and gives the tables.
 pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
     let mut runs = Runs::default();
-    for round in 0..options.rounds {
-        for turn in 0..SUBJECTS.len() {
-            // Rotated, so that nobody always comes after the same one.
-            let index = (round + turn) % SUBJECTS.len();
-            if options.wants(SUBJECTS[index].name()) {
-                measure_twice_at_most(built, options, SUBJECTS[index], &mut runs[index])?;
+    for number in 0..options.rounds {
+        let mut round = Round::start(built, &SUBJECTS, number, |name| options.wants(name))?;
+        for (index, (mode, _)) in MODES.iter().enumerate() {
+            for (place, run) in round.load(*mode, slices(options, *mode))? {
+                let (name, us) = (SUBJECTS[place].name(), run.total_us());
+                println!("  {name:14} {mode:?}: {us:.2} µs, {:.0} requests/s", run.per_second);
+                runs[place][index].push(run);
             }
         }
-        println!("round {} of {} is done", round + 1, options.rounds);
+        println!("round {} of {} is done", number + 1, options.rounds);
     }
     Ok(report(&runs))
 }
 
-/// A second try, so that one mishap does not cost all rounds.
-fn measure_twice_at_most(
-    built: &Built,
-    options: &Options,
-    subject: Subject,
-    runs: &mut [Vec<Run>],
-) -> Result<()> {
-    let measured = measure_one(built, options, subject).or_else(|error| {
-        println!("  {} failed, once more: {error:#}", subject.name());
-        measure_one(built, options, subject)
-    })?;
-    runs.iter_mut().zip(measured).for_each(|(runs, run)| runs.push(run));
-    Ok(())
-}
-
-/// A run in each mode; none if the server is not there.
-fn measure_one(built: &Built, options: &Options, subject: Subject) -> Result<Vec<Run>> {
-    let Some(server) = Server::start(built, subject, 1, "0")? else { return Ok(Vec::new()) };
-    wrk(&server, Mode::KeepAlive, 1)?;
-    let mut runs = Vec::new();
-    for (mode, _) in MODES {
-        let seconds = match mode {
-            _ if options.quick => 1,
-            Mode::KeepAlive => 5,
-            Mode::Pipelined | Mode::Close => 3,
-        };
-        let run = wrk(&server, mode, seconds)?;
-        let (name, us) = (subject.name(), run.total_us());
-        println!("  {name:14} {mode:?}: {us:.2} µs, {:.0} requests/s", run.per_second);
-        runs.push(run);
+/// Seconds for each server in a round.
+fn slices(options: &Options, mode: Mode) -> usize {
+    match mode {
+        _ if options.quick => 1,
+        Mode::KeepAlive => 5,
+        Mode::Pipelined | Mode::Close => 3,
     }
-    Ok(runs)
 }
 
 fn report(runs: &Runs) -> String {
     let mut text = String::from(
-        "Server on core 0 with one worker, wrk on core 1. CPU is the server's own, in µs a request; medians.\n",
+        "Server on core 0 with one worker, wrk on core 1, a second each in turn. CPU is the server's own, in µs a\n\
+         request. Medians of the rounds.\n",
     );
     for (mode, (_, title)) in MODES.iter().enumerate() {
         let _ = write!(text, "\n### {title}\n\n{HEAD}");
