@@ -139,6 +139,7 @@ pub(crate) fn run_thread(worker: Worker, slot: millstream_base::EngineId) {
 fn build_runtime() -> std::io::Result<tokio::runtime::LocalRuntime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_unpark(clock::begin_turn)
         .build_local(tokio::runtime::LocalOptions::default())
 }
 
