@@ -11,7 +11,7 @@ use millstream_base::{Deadline, EngineId, Error, Phase, Result, Seen, Slot as Wo
 use millstream_pool::{Bucket, EvictCause, Grant, Pool, PoolOptions};
 use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
-use millstream_upstream::Resolve;
+use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
 use crate::dialer::{self, LentOf};
 use crate::lease::shard;
@@ -65,13 +65,20 @@ const FRESH: Duration = Duration::from_millis(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl<P: Protocol> Client<P> {
-    /// A client whose connections live on this engine's workers. It does not keep the engine alive.
+    /// A client whose connections live on this engine's workers. It does not keep the engine alive. Names are resolved by
+    /// the host's resolver, and remembered.
     pub fn new(engine: &Engine, lives: LifeTable, protocol: P, options: ClientOptions) -> Self {
-        let resolver = Arc::new(SystemResolver::new(engine.workers()[0].clone()));
-        Self::with_resolver(engine, lives, protocol, options, resolver)
+        let worker = engine.workers()[0].clone();
+        let system = SystemResolver::new(worker.clone());
+        let on_worker = move |lookup: Task| {
+            // An error means that the engine has stopped: the callers have their own answer then.
+            let _ = worker.run(move || drop(spawn_local(lookup)));
+        };
+        let cache = Cache::new(system, CacheOptions::default().clock(now).spawn(on_worker));
+        Self::with_resolver(engine, lives, protocol, options, Arc::new(cache))
     }
 
-    /// The same with another resolver.
+    /// The same with another resolver, which is asked for each connection: wrap it in a [`Cache`] if it does not remember.
     pub fn with_resolver(
         engine: &Engine,
         lives: LifeTable,
