@@ -1,6 +1,7 @@
-//! The `millstream` program: `serve` gives a folder to the web.
+//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it.
 
 mod exit;
+mod get;
 mod log;
 mod serve;
 mod signals;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Serves files over HTTP.
+/// Serves files over HTTP, and fetches them.
 #[derive(Parser)]
 #[command(name = "millstream", version, arg_required_else_help = true, max_term_width = 100)]
 struct Program {
@@ -23,13 +24,16 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Options),
+    Get(get::Options),
 }
 
 fn main() -> ExitCode {
     let program = Program::parse();
     log::start(&program.log);
-    let outcome = match &program.command {
-        Command::Serve(options) => serve::run(options, program.log.is_quiet()),
+    let is_quiet = program.log.is_quiet();
+    let outcome = match program.command {
+        Command::Serve(options) => serve::run(&options, is_quiet),
+        Command::Get(options) => get::run(options, is_quiet),
     };
     exit::code(outcome)
 }

@@ -23,6 +23,11 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// The signal that ended it.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
     /// The exit code.
     #[track_caller]
     pub(crate) fn code(&self) -> i32 {

@@ -1,14 +1,12 @@
 //! `millstream serve` as people and scripts run it.
 
-mod program;
-
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
+use crate::program::{Program, address_in, command, run};
 use millstream_peers::curl::curl;
 use millstream_peers::{Folder, RawConn, certs, eventually, or_skip};
-use program::{Program, address_in, command, run};
 use rustix::process::Signal;
 
 /// More than all buffers between server and client hold.
@@ -187,7 +185,7 @@ fn folder_that_may_not_be_read_is_one_clear_line() {
     let program = folder.path().join("millstream");
     std::fs::copy(env!("CARGO_BIN_EXE_millstream"), &program).expect("copied");
     let locked = folder.write("locked/file", "").parent().expect("it has one").to_owned();
-    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0)).expect("it is ours");
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).expect("it is ours");
     // For root no folder is unreadable: then somebody else tries.
     let mut command = std::process::Command::new(&program);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());

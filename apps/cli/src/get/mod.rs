@@ -1,0 +1,128 @@
+//! `millstream get`: URLs to standard output or files.
+
+mod options;
+mod plan;
+mod progress;
+mod resume;
+mod sink;
+mod transfer;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use millstream::http::{HttpClient, HttpClientOptions};
+use millstream::transport::tls::TlsClient;
+use millstream::{Engine, Error, Result, spawn_local};
+
+use crate::exit::{Exit, complain};
+
+pub(crate) use options::Options;
+use plan::{Job, Place, plan};
+use progress::Progress;
+use sink::Writers;
+use transfer::Transfer;
+
+/// Fetches all URLs, some at once. One line for each that failed.
+pub(crate) fn run(options: Options, is_quiet: bool) -> Result<Exit> {
+    let jobs = plan(&options.urls, options.output.as_deref())?;
+    let engine = Engine::builder().workers(1).build()?;
+    let client = HttpClient::with_options(&engine, client_options(&options)?);
+    let (writers, gone) = Writers::new();
+    let lanes = Lanes {
+        options,
+        client,
+        progress: Progress::new(&jobs, is_quiet),
+        jobs: RefCell::default(),
+        exit: Cell::new(Exit::Done),
+        writers,
+    };
+    let exit = engine.run(async move |_| lanes.fetch_all(jobs).await)?;
+    // What is broken off is still being written: the more of it, the less has to be fetched again.
+    let _ = gone.recv_timeout(WRITERS_WAIT);
+    // Not by return: a thread may be stuck in writing to somebody who does not read.
+    exit.now()
+}
+
+/// How long the end waits for what is written.
+const WRITERS_WAIT: Duration = Duration::from_secs(1);
+
+/// What is shared by all that fetch at once.
+struct Lanes {
+    client: HttpClient,
+    options: Options,
+    jobs: RefCell<VecDeque<Job>>,
+    progress: Progress,
+    exit: Cell<Exit>,
+    writers: Writers,
+}
+
+impl Lanes {
+    async fn fetch_all(self, jobs: Vec<Job>) -> Exit {
+        // Bodies on standard output come one behind the other.
+        let is_in_order = jobs.iter().any(|job| job.place == Place::Stdout);
+        let at_once = if is_in_order { 1 } else { usize::from(self.options.parallel).min(jobs.len()) };
+        self.jobs.borrow_mut().extend(jobs);
+        let this = Rc::new(self);
+        let lanes: Vec<_> = (0..at_once).map(|_| spawn_local(this.clone().fetch_in_turn())).collect();
+        for lane in lanes {
+            if !matches!(lane.await, Ok(Ok(()))) {
+                this.exit.set(Exit::Failed);
+            }
+        }
+        this.exit.get()
+    }
+
+    async fn fetch_in_turn(self: Rc<Self>) {
+        loop {
+            let Some(job) = self.jobs.borrow_mut().pop_front() else { return };
+            let bar = self.progress.bar(&job);
+            let (client, options, writers) = (&self.client, &self.options, &self.writers);
+            let transfer = Transfer { client, options, job: &job, bar: &bar, writers };
+            match transfer.run().await {
+                Ok(()) => bar.finish(),
+                Err(error) if sink::is_unread(&error) => {
+                    // As if the signal that says so had ended the program: nothing to say, nothing more to do.
+                    self.exit.set(Exit::Signal(SIGPIPE));
+                    return self.jobs.borrow_mut().clear();
+                }
+                Err(error) => self.on_error(&job, &error),
+            }
+        }
+    }
+
+    fn on_error(&self, job: &Job, error: &Error) {
+        self.exit.set(Exit::Failed);
+        let is_kept = match &job.place {
+            Place::File(path) => resume::is_remembered(&sink::draft(path)),
+            Place::Stdout => false,
+        };
+        let hint = if is_kept { " (what arrived is kept: --resume goes on with it)" } else { "" };
+        self.progress.say(|| complain(&format!("{}{hint}", line(&job.url.to_string(), error))));
+    }
+}
+
+/// What went wrong, under the URL that was asked for; the target is told only where it says more (behind a redirect).
+fn line(url: &str, error: &Error) -> String {
+    let text = error.to_string();
+    let target = error.target().unwrap_or_default();
+    let rest = text.strip_prefix(target).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
+    if target.contains("://") && target != url { format!("{url}: {text}") } else { format!("{url}: {rest}") }
+}
+
+/// Nobody reads our output.
+const SIGPIPE: u8 = 13;
+
+fn client_options(options: &Options) -> Result<HttpClientOptions> {
+    let mut settings = HttpClientOptions::default();
+    if let Some(deadline) = options.deadline {
+        settings.client.call_timeout = deadline;
+    }
+    if options.insecure {
+        let tls =
+            TlsClient::builder().danger_accept_invalid_certificates().with_alpn(["http/1.1"]).build()?;
+        settings.tls = Some(tls);
+    }
+    Ok(settings)
+}

@@ -1,0 +1,80 @@
+//! What `millstream get` is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use millstream::http::{HeaderName, HeaderValue, Url};
+
+use crate::span;
+
+/// Fetches URLs
+///
+/// One body goes to standard output as it arrives, several go to files named after their URLs. Exits with 0 only when every
+/// body arrived whole with a status under 400.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What to fetch
+    #[arg(required = true, value_name = "URL", value_parser = url)]
+    pub(crate) urls: Vec<Url>,
+    /// Writes to this file, or into this folder; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Fetches at most this many at once
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) parallel: u16,
+    /// Sends this field with each request; may be given again
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Sends this as the body of a POST, as a form unless a Content-Type is given
+    #[arg(short, long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// How long each URL may take, body included; without it there are only limits on silence
+    #[arg(long, value_name = "SPAN", value_parser = span::parse)]
+    pub(crate) deadline: Option<Duration>,
+    /// Accepts any certificate: whoever stands between can read and change all
+    #[arg(short = 'k', long)]
+    pub(crate) insecure: bool,
+    /// Goes on where an earlier try of the same URL to the same file was broken off
+    #[arg(short, long)]
+    pub(crate) resume: bool,
+}
+
+/// With `http://` in front where there is no scheme, as people type it.
+fn url(text: &str) -> Result<Url, String> {
+    let url = if text.contains("://") { text.parse() } else { format!("http://{text}").parse() };
+    url.map_err(|error: millstream::Error| error.to_string())
+}
+
+/// `Name: value`.
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("want NAME: VALUE")?;
+    let name: HeaderName = name.trim_end().parse().map_err(|_| format!("{name:?} can't name a field"))?;
+    if ["host", "content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
+        return Err(format!("{name} is the client's own to send"));
+    }
+    let value = value.trim().parse().map_err(|_| format!("the value of {name} holds forbidden bytes"))?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_without_a_scheme_is_http() {
+        assert_eq!(url("example.org/a").expect("good").to_string(), "http://example.org/a");
+        assert_eq!(url("localhost:8080").expect("good").to_string(), "http://localhost:8080/");
+        assert!(url("ftp://example.org/").is_err());
+        assert!(url("http://").is_err());
+    }
+
+    #[test]
+    fn fields_have_a_name_and_no_line_of_their_own() {
+        let (name, value) = field("X-Name:  a: b ").expect("good");
+        assert_eq!((name.as_str(), value.as_bytes()), ("x-name", &b"a: b"[..]));
+        for bad in ["no colon", ": x", "a b: x", "Host: x", "content-length: 5", "a: x\r\nb: y", "a: x\0"] {
+            assert!(field(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! One URL, from the request to the last byte of its body.
+
+use indicatif::ProgressBar;
+use millstream::http::client::{RequestBuilder, Response};
+use millstream::http::{HttpClient, Method, StatusCode, header};
+use millstream::{Error, Kind, Origin, Phase, Result};
+
+use super::Options;
+use super::plan::{Job, Place};
+use super::progress;
+use super::resume::{self, Part};
+use super::sink::{self, Draft, Sink, Writers};
+
+/// What a transfer needs.
+pub(crate) struct Transfer<'a> {
+    pub(crate) client: &'a HttpClient,
+    pub(crate) options: &'a Options,
+    pub(crate) job: &'a Job,
+    pub(crate) bar: &'a ProgressBar,
+    pub(crate) writers: &'a Writers,
+}
+
+impl Transfer<'_> {
+    /// Fetches within the deadline. Dropping the future leaves a part behind that can be continued.
+    ///
+    /// # Errors
+    /// When the body is not whole where it belongs, or the status is 400 or more.
+    pub(crate) async fn run(&self) -> Result<()> {
+        let Some(deadline) = self.options.deadline else { return self.fetch().await };
+        let late = |_| Err(Error::timeout(Phase::Read, deadline).with_target(self.job.url.to_string()));
+        tokio::time::timeout(deadline, self.fetch()).await.unwrap_or_else(late)
+    }
+
+    async fn fetch(&self) -> Result<()> {
+        match &self.job.place {
+            Place::Stdout => self.to_stdout().await,
+            Place::File(path) => self.to_file(sink::draft(path)).await,
+        }
+    }
+
+    /// Also the body of an error goes out: it often says what is wrong.
+    async fn to_stdout(&self) -> Result<()> {
+        let response = self.request().send().await?;
+        progress::begin(self.bar, 0, response.content_length());
+        let (status, url) = (response.status(), response.url().to_string());
+        self.copy(response, Sink::stdout(self.writers)).await?;
+        if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(url)) }
+    }
+
+    async fn to_file(&self, mut draft: Draft) -> Result<()> {
+        let part = if self.options.resume { resume::find(&draft, &self.job.url) } else { None };
+        let Some(part) = part else { return self.fetch_whole(draft).await };
+        let request = self.request().header(header::RANGE, format!("bytes={}-", part.size));
+        let response = request.header(header::IF_RANGE, part.validator.as_str()).send().await?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let length = self.check_range(&response, &part)?;
+                (draft.keeps, draft.is_resumable) = (part.size, true);
+                progress::begin(self.bar, part.size, length);
+                self.save(response, draft).await
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if is_whole(&response, &part) => {
+                draft.keeps = part.size;
+                progress::begin(self.bar, part.size, Some(part.size));
+                Sink::file(draft.clone(), self.writers).finish().await?;
+                resume::forget(&draft)
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => self.fetch_whole(draft).await,
+            // It has changed, or the server knows no ranges: this is the whole of it.
+            _ => self.save_whole(response, draft).await,
+        }
+    }
+
+    async fn fetch_whole(&self, draft: Draft) -> Result<()> {
+        let response = self.request().send().await?;
+        self.save_whole(response, draft).await
+    }
+
+    async fn save_whole(&self, response: Response, mut draft: Draft) -> Result<()> {
+        let is_asked = self.options.headers.iter().any(|(name, _)| name == header::RANGE);
+        if response.status() == StatusCode::PARTIAL_CONTENT && !is_asked {
+            let error = Error::protocol("answered with a part that was not asked for");
+            return Err(error.with_target(response.url().to_string()));
+        }
+        let response = response.error_for_status()?;
+        progress::begin(self.bar, 0, response.content_length());
+        draft.is_resumable = resume::remember(&draft, &self.job.url, &response)?;
+        self.save(response, draft).await
+    }
+
+    async fn save(&self, response: Response, draft: Draft) -> Result<()> {
+        self.copy(response, Sink::file(draft.clone(), self.writers)).await?;
+        resume::forget(&draft)
+    }
+
+    async fn copy(&self, mut response: Response, mut sink: Sink) -> Result<()> {
+        while let Some(piece) = response.chunk().await? {
+            self.bar.inc(piece.len() as u64);
+            sink.write(piece).await?;
+        }
+        sink.finish().await
+    }
+
+    fn request(&self) -> RequestBuilder {
+        let options = self.options;
+        let method = if options.data.is_some() { Method::POST } else { Method::GET };
+        let mut request = self.client.request(method, &self.job.url);
+        if let Some(data) = &options.data {
+            request = request.body(data.clone()).header(header::CONTENT_TYPE, FORM);
+        }
+        for (name, value) in &options.headers {
+            request = request.header(name.clone(), value.clone());
+        }
+        request
+    }
+
+    /// The part must go on exactly where it ends. Gives the length of the whole.
+    fn check_range(&self, response: &Response, part: &Part) -> Result<Option<u64>> {
+        let range = response.header("content-range").and_then(resume::content_range);
+        match range {
+            Some((first, length)) if first == part.size => Ok(length),
+            _ => {
+                let why = format!("was asked for bytes from {} on and sent others", part.size);
+                Err(Error::protocol(why).with_target(self.job.url.to_string()))
+            }
+        }
+    }
+}
+
+/// Nothing follows the part: it was broken off behind its last byte.
+fn is_whole(response: &Response, part: &Part) -> bool {
+    response.header("content-range").and_then(resume::whole_length) == Some(part.size)
+}
+
+fn refused(status: StatusCode) -> Error {
+    let origin = if status.is_client_error() { Origin::Caller } else { Origin::Peer };
+    Error::new(Kind::Policy, origin, format!("answered with {status}"))
+}
+
+/// What a browser sends a form as.
+const FORM: &str = "application/x-www-form-urlencoded";
