@@ -73,11 +73,12 @@ impl Progress {
 
     /// The limits that can be checked before the end is there.
     fn check_rest(&self, head: &[u8], limits: &HeadLimits) -> Result<(), Reject> {
-        if head.len() >= limits.bytes {
-            return Err(Reject::new(431, "head too large"));
-        }
+        // First: the verdict on a line without an end must not depend on how much of it came at once.
         if self.lines == 0 && head.len() > limits.line_bytes() {
             return Err(Reject::new(414, "request line too long"));
+        }
+        if head.len() >= limits.bytes {
+            return Err(Reject::new(431, "head too large"));
         }
         Ok(())
     }
