@@ -337,6 +337,15 @@ impl Timer {
         self.entry.at.load(SeqCst) == RUNG
     }
 
+    /// Has the wheel seen the deadline pass, or was it rung, and was it not armed since? Without a look at the clock: for
+    /// a task that was woken, and asks why.
+    #[inline]
+    pub fn has_fired(&self) -> bool {
+        // Rule 3: an armed timer that has not fired is in a slot. Only its own worker arms and visits it.
+        let at = self.entry.at.load(Relaxed);
+        at == RUNG || (at != NEVER && self.entry.slotted.load(Relaxed) == NEVER)
+    }
+
     /// Has the deadline passed by `now`?
     #[inline]
     pub fn is_expired(&self, now: Instant) -> bool {
