@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use millstream_base::{Error, Kind, Origin};
 
 use crate::codec::{ChunkEvent, ChunkedDecoder, Framing, Reject};
@@ -16,6 +16,10 @@ pub(crate) struct Intake {
     allowed: u64,
     awaits_continue: bool,
     is_done: bool,
+    /// It was malformed, or late, or is cut short: the handler knows, and nothing more is read.
+    is_failed: bool,
+    /// The handler waits for bytes that are not there: the read timeout runs.
+    is_starved: bool,
 }
 
 enum Decoder {
@@ -35,7 +39,18 @@ impl Intake {
             _ => (Decoder::Chunked(Box::new(ChunkedDecoder::new())), None),
         };
         let (feeder, incoming) = incoming(length);
-        (Self { decoder, feeder, allowed, awaits_continue, is_done: false }, incoming)
+        (
+            Self {
+                decoder,
+                feeder,
+                allowed,
+                awaits_continue,
+                is_done: false,
+                is_failed: false,
+                is_starved: false,
+            },
+            incoming,
+        )
     }
 
     /// Is the body read to its end?
@@ -48,20 +63,15 @@ impl Intake {
         std::mem::take(&mut self.awaits_continue)
     }
 
-    /// Does the client hold the body back until it is told to go on?
-    pub(crate) fn awaits_continue(&self) -> bool {
-        self.awaits_continue
-    }
-
     /// Does the handler want more? If not, `waker` is called when it does, or when it has dropped the body.
     pub(crate) fn wants_more(&self, waker: &Waker) -> bool {
-        !self.is_done && self.feeder.wants_more(waker)
+        !self.is_done && !self.is_failed && self.feeder.wants_more(waker)
     }
 
     /// Is a rest of this body short enough to read and drop?
     pub(crate) fn can_drain(&self) -> bool {
         match &self.decoder {
-            _ if self.awaits_continue => false,
+            _ if self.awaits_continue || self.is_failed => false,
             Decoder::Length { left } => *left <= DRAIN_BYTES,
             Decoder::Chunked(_) => true,
         }
@@ -82,7 +92,7 @@ impl Intake {
             Decoder::Length { .. } => self.take_length(bytes),
             Decoder::Chunked(_) => self.take_chunked(bytes),
         };
-        taken.inspect_err(|reject| self.feeder.fail(Error::from(*reject)))
+        taken.inspect_err(|reject| self.fail(Error::from(*reject)))
     }
 
     fn take_length(&mut self, bytes: &[u8]) -> Result<usize, Reject> {
@@ -98,26 +108,45 @@ impl Intake {
     }
 
     fn take_chunked(&mut self, bytes: &[u8]) -> Result<usize, Reject> {
+        let Decoder::Chunked(decoder) = &mut self.decoder else { return Ok(0) };
+        let wants_data = !self.feeder.is_reader_gone();
+        // What came in one read becomes one piece: a piece costs far more memory than a small chunk.
+        let mut data = BytesMut::new();
         let mut used = 0;
-        while !self.is_done && used < bytes.len() {
-            let Decoder::Chunked(decoder) = &mut self.decoder else { break };
-            let (count, event) = decoder.decode(&bytes[used..])?;
-            match event {
-                ChunkEvent::NeedMore => {}
-                ChunkEvent::Data(range) => self.feed(&bytes[used..][range])?,
-                ChunkEvent::End => {
-                    let trailers = decoder.take_trailers();
-                    self.finish(trailers);
-                }
+        let taken = loop {
+            if used == bytes.len() {
+                break Ok(None);
             }
-            used += count;
+            match decoder.decode(&bytes[used..]) {
+                Ok((count, event)) => {
+                    if let ChunkEvent::Data(range) = &event {
+                        let Some(allowed) = self.allowed.checked_sub(range.len() as u64) else {
+                            break Err(TOO_LONG);
+                        };
+                        self.allowed = allowed;
+                        if wants_data {
+                            data.extend_from_slice(&bytes[used..][range.clone()]);
+                        }
+                    }
+                    used += count;
+                    if event == ChunkEvent::End {
+                        break Ok(Some(decoder.take_trailers()));
+                    }
+                }
+                Err(reject) => break Err(reject),
+            }
+        };
+        if !data.is_empty() {
+            self.feeder.push(data.freeze());
+        }
+        if let Some(trailers) = taken? {
+            self.finish(trailers);
         }
         Ok(used)
     }
 
     fn feed(&mut self, data: &[u8]) -> Result<(), Reject> {
-        let too_long = Reject::new(413, BODY_LIMIT);
-        self.allowed = self.allowed.checked_sub(data.len() as u64).ok_or(too_long)?;
+        self.allowed = self.allowed.checked_sub(data.len() as u64).ok_or(TOO_LONG)?;
         if !data.is_empty() && !self.feeder.is_reader_gone() {
             self.feeder.push(Bytes::copy_from_slice(data));
         }
@@ -129,27 +158,38 @@ impl Intake {
         self.feeder.finish(trailers);
     }
 
+    fn fail(&mut self, error: Error) {
+        self.is_failed = true;
+        self.feeder.fail(error);
+    }
+
+    /// Does the read timeout run? Says so until told otherwise.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.is_starved
+    }
+
+    /// Notes whether the handler waits in vain; gives whether that is news.
+    pub(crate) fn set_starved(&mut self, is_starved: bool) -> bool {
+        std::mem::replace(&mut self.is_starved, is_starved) != is_starved
+    }
+
     /// The client has gone: the handler is told.
-    pub(crate) fn on_end(&self) {
-        self.feeder.fail(Error::new(Kind::Closed, Origin::Peer, "the client left within its request's body"));
+    pub(crate) fn on_end(&mut self) {
+        self.fail(Error::new(Kind::Closed, Origin::Peer, "the client left within its request's body"));
     }
 
     /// The client was silent for too long: the handler is told.
-    pub(crate) fn on_timeout(&self) {
-        self.feeder.fail(Error::new(
-            Kind::Timeout,
-            Origin::Peer,
-            "the request's body did not arrive in time",
-        ));
+    pub(crate) fn on_timeout(&mut self) {
+        self.fail(Error::new(Kind::Timeout, Origin::Peer, "the request's body did not arrive in time"));
     }
 }
 
 /// What a body announced as longer than allowed is answered with.
 pub(crate) fn check_length(framing: Framing, allowed: u64) -> Result<(), Reject> {
     match framing {
-        Framing::Length(length) if length > allowed => Err(Reject::new(413, BODY_LIMIT)),
+        Framing::Length(length) if length > allowed => Err(TOO_LONG),
         _ => Ok(()),
     }
 }
 
-const BODY_LIMIT: &str = "body over its limit";
+const TOO_LONG: Reject = Reject::new(413, "body over its limit");

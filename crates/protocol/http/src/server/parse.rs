@@ -37,7 +37,7 @@ impl<H: Handler> Serve<H> {
     fn keep(&mut self, rest: &[u8], moment: Instant) {
         self.input.extend_from_slice(rest);
         if matches!(self.stage, Stage::Head) {
-            self.session().timer().arm(moment + self.shared.options.head_timeout);
+            self.arm(moment + self.shared.options.head_timeout);
         }
     }
 
@@ -155,12 +155,9 @@ impl<H: Handler> Serve<H> {
 
     fn wait_for_handler(&mut self, call: Call<H>, moment: Instant) {
         self.stage = Stage::Handler { call, is_polled: true, is_abandoned: false };
-        let session = self.session();
-        session.on_busy(moment);
-        match self.intake {
-            Some(_) => session.timer().arm(moment + self.shared.options.read_timeout),
-            None => session.timer().disarm(),
-        }
+        self.session().on_busy(moment);
+        // The handler may take its time; it is the client that may not, and only while the handler waits for it.
+        self.disarm();
     }
 
     /// Says on which connection the request came, unless the head knows from the request before.
@@ -187,6 +184,11 @@ impl<H: Handler> Serve<H> {
     #[inline]
     pub(super) fn respond(&mut self, mut response: Response, moment: Instant) {
         let upgrade = match response.upgrade.take() {
+            Some(_) if self.intake.as_ref().is_some_and(|intake| !intake.is_done()) => {
+                // What is left of the body would be taken for the other protocol.
+                response = Response::new(StatusCode::BAD_REQUEST).with_close();
+                None
+            }
             Some(upgrade) if self.exchange.wants_upgrade => Some(upgrade),
             Some(_) => {
                 response = Response::new(StatusCode::UPGRADE_REQUIRED);
@@ -220,8 +222,12 @@ impl<H: Handler> Serve<H> {
             (None, Rest::Whole) => self.on_response_whole(keeps_alive, moment),
             (None, Rest::Stream(body, frame)) => {
                 self.session().on_busy(moment);
-                self.session().timer().disarm();
-                self.stage = Stage::Body(Box::new(Sending { body, frame, keeps_alive }));
+                self.disarm();
+                if let Some(intake) = &mut self.intake {
+                    intake.set_starved(false);
+                }
+                let sending = Sending { body, frame, keeps_alive, is_abandoned: false };
+                self.stage = Stage::Body(Box::new(sending));
             }
         }
     }
@@ -236,6 +242,8 @@ impl<H: Handler> Serve<H> {
             && self.session().conn.life().messages() < self.shared.options.max_requests
             && !response.closes
             && !is_open_ended
+            // The client takes what follows for a tunnel.
+            && !(self.exchange.is_connect && response.status.is_success())
             && can_skip_body
             && !self.session().is_draining()
     }
@@ -262,7 +270,7 @@ impl<H: Handler> Serve<H> {
         if let Some(intake) = &mut self.intake {
             intake.start_drain();
             self.stage = Stage::Drain;
-            self.session().timer().arm(moment + self.shared.options.read_timeout);
+            self.arm(moment + self.shared.options.read_timeout);
         }
     }
 

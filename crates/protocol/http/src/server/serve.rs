@@ -79,6 +79,20 @@ pub(super) struct Sending {
     pub(super) body: Body,
     pub(super) frame: Frame,
     pub(super) keeps_alive: bool,
+    /// Its client has closed: it has until the timer to give the next piece.
+    pub(super) is_abandoned: bool,
+}
+
+/// What came of reading more of a request's body.
+enum Fed {
+    /// Bytes, and what was made of them is with the handler.
+    Bytes,
+    /// None are there.
+    Nothing,
+    /// The client sends no more.
+    End,
+    /// The connection broke.
+    Reset,
 }
 
 /// What a step came to.
@@ -98,6 +112,8 @@ pub(super) const HIGH_WATER: usize = 64 * 1024;
 /// A client that closed its sending side gets its answer if the handler ends within this time: a FIN alone does not
 /// say whether it still reads (RFC 9112 §9.6). A guess, between a person's patience and a handler's cost.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(500);
+/// While a handler works, what its client sends is read up to this much: behind unread bytes nobody sees it leave.
+const READ_AHEAD: usize = 64 * 1024;
 /// Lingering ends after this much silence.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// Lingering ends after this time whatever comes (nginx: `lingering_time`, 30 s).
@@ -138,7 +154,8 @@ impl<H: Handler> Serve<H> {
 
     #[inline]
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
-        if !self.output.is_empty() || self.unsent > 0 {
+        // Blocked with nothing to write: TLS holds the rest.
+        if !self.output.is_empty() || self.unsent > 0 || self.is_write_blocked {
             match self.send(cx) {
                 Ok(true) => {}
                 Ok(false) if self.output.len() >= HIGH_WATER => return Step::Wait,
@@ -167,7 +184,9 @@ impl<H: Handler> Serve<H> {
         let before = self.output.len();
         match self.output.poll_send(&mut session.conn, cx) {
             Poll::Ready(Ok(())) => {
-                self.is_write_blocked = false;
+                if self.is_write_blocked {
+                    self.on_unblocked();
+                }
                 self.on_sent();
                 Ok(true)
             }
@@ -182,6 +201,41 @@ impl<H: Handler> Serve<H> {
                 }
                 Ok(false)
             }
+        }
+    }
+
+    /// The timer was the write timeout's: whatever waits besides gets it back.
+    #[cold]
+    fn on_unblocked(&mut self) {
+        self.is_write_blocked = false;
+        let (timer, moment) = (self.session().timer(), turn_now());
+        match &self.stage {
+            Stage::Handler { is_abandoned: true, .. } => timer.arm(moment + HALF_CLOSE_GRACE),
+            Stage::Body(sending) if sending.is_abandoned => timer.arm(moment + HALF_CLOSE_GRACE),
+            Stage::Drain => timer.arm(moment + self.shared.options.read_timeout),
+            Stage::Handler { .. } | Stage::Body(_) if self.is_starved() => {
+                timer.arm(moment + self.shared.options.read_timeout);
+            }
+            _ => timer.disarm(),
+        }
+    }
+
+    /// Does the handler wait for bytes of its request's body that are not there?
+    fn is_starved(&self) -> bool {
+        self.intake.as_ref().is_some_and(|intake| intake.is_starved())
+    }
+
+    /// Sets the deadline of a stage, unless the write timeout runs, which ends all the same.
+    pub(super) fn arm(&self, deadline: Instant) {
+        if !self.is_write_blocked {
+            self.session().timer().arm(deadline);
+        }
+    }
+
+    /// Takes the deadline of a stage away, unless it is the write timeout's.
+    pub(super) fn disarm(&self) {
+        if !self.is_write_blocked {
+            self.session().timer().disarm();
         }
     }
 
@@ -258,7 +312,8 @@ impl<H: Handler> Serve<H> {
     #[cold]
     fn expire_head(&mut self) -> Step {
         if !self.input.is_empty() {
-            self.reject(crate::codec::Reject::new(408, "request head not in time"), now());
+            self.reject(crate::codec::Reject::new(408, "request head not in time"), turn_now());
+            self.stage = Stage::Finish { cause: Cause::TimeoutHead, lingers: true };
             return Step::Again;
         }
         Step::End(self.session().idle_cause())
@@ -294,14 +349,18 @@ impl<H: Handler> Serve<H> {
         self.watch_client(cx)
     }
 
-    /// While the handler works: has the client gone?
+    /// While the handler works, or its stream is silent: has the client gone?
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Step {
-        let is_reading_body = self.intake.as_ref().is_some_and(|intake| !intake.is_done());
-        if is_reading_body || self.shared.options.finish_abandoned {
+        // Who waits for the body reads it, and learns of the end by that.
+        if self.is_starved() || self.shared.options.finish_abandoned {
             return Step::Wait;
         }
         let Some(session) = &mut self.session else { return Step::Wait };
-        let Stage::Handler { is_abandoned, .. } = &mut self.stage else { return Step::Wait };
+        let is_abandoned = match &mut self.stage {
+            Stage::Handler { is_abandoned, .. } => is_abandoned,
+            Stage::Body(sending) => &mut sending.is_abandoned,
+            _ => return Step::Wait,
+        };
         if *is_abandoned {
             return Step::Wait;
         }
@@ -309,10 +368,27 @@ impl<H: Handler> Serve<H> {
             Poll::Ready(PeerEvent::Reset(_)) => self.abandon(),
             Poll::Ready(PeerEvent::Fin) => {
                 *is_abandoned = true;
-                session.timer().arm(now() + HALF_CLOSE_GRACE);
+                self.arm(turn_now() + HALF_CLOSE_GRACE);
                 Step::Wait
             }
+            Poll::Ready(PeerEvent::Data) if self.input.len() < READ_AHEAD => self.read_ahead(cx),
             Poll::Ready(PeerEvent::Data) | Poll::Pending => Step::Wait,
+        }
+    }
+
+    /// Keeps what the client sent behind its request.
+    #[cold]
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Step {
+        let mut buffer = scratch::take_input();
+        let most = READ_AHEAD - self.input.len();
+        let mut buf = ReadBuf::new(&mut buffer[..most]);
+        let read = Pin::new(&mut self.session_mut().conn).poll_read(cx, &mut buf);
+        self.input.extend_from_slice(buf.filled());
+        scratch::put_input(buffer);
+        match read {
+            Poll::Ready(Ok(())) => Step::Again,
+            Poll::Ready(Err(_)) => self.abandon(),
+            Poll::Pending => Step::Wait,
         }
     }
 
@@ -331,13 +407,39 @@ impl<H: Handler> Serve<H> {
             return Step::Wait;
         }
         let Stage::Body(sending) = &mut self.stage else { return Step::Again };
-        let frame = match http_body::Body::poll_frame(Pin::new(&mut sending.body), cx) {
+        let polled = match poll_piece(&mut sending.body, cx) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                self.shared.on_panic(&*panic);
+                return self.break_off("its stream panicked");
+            }
+        };
+        let frame = match polled {
             Poll::Pending if has_fed => return Step::Again,
-            Poll::Pending => return Step::Wait,
+            Poll::Pending => return self.watch_client(cx),
             Poll::Ready(None) => None,
             Poll::Ready(Some(Ok(frame))) => Some(frame),
             Poll::Ready(Some(Err(error))) => return self.break_off(&error.to_string()),
         };
+        if sending.is_abandoned {
+            return self.go_on(frame);
+        }
+        self.take_piece(frame)
+    }
+
+    /// The next piece came in time, though its client has closed.
+    #[cold]
+    fn go_on(&mut self, frame: Option<http_body::Frame<bytes::Bytes>>) -> Step {
+        if let Stage::Body(sending) = &mut self.stage {
+            sending.is_abandoned = false;
+        }
+        self.disarm();
+        self.take_piece(frame)
+    }
+
+    /// Encodes a piece of the body, or its end.
+    fn take_piece(&mut self, frame: Option<http_body::Frame<bytes::Bytes>>) -> Step {
+        let Stage::Body(sending) = &mut self.stage else { return Step::Again };
         let trailers = match frame.map(http_body::Frame::into_data) {
             Some(Ok(data)) => {
                 return match respond::encode_piece(&mut self.output, &mut sending.frame, data) {
@@ -362,8 +464,12 @@ impl<H: Handler> Serve<H> {
     fn break_off(&mut self, why: &str) -> Step {
         self.shared.stats.count(Event::BodyFailed);
         tracing::warn!(%why, "response broken off");
-        // A close-delimited body would look whole after a FIN: only a reset says that it is not.
-        self.session().conn.set_linger_zero();
+        // A close-delimited body would look whole after a FIN, and after the close_notify of a good close: only a reset
+        // says that it is not.
+        if let Some(session) = self.session.take() {
+            session.conn.set_linger_zero();
+            session.conn.end(Cause::OwnCloseHeader);
+        }
         Step::End(Cause::OwnCloseHeader)
     }
 
@@ -375,14 +481,17 @@ impl<H: Handler> Serve<H> {
         if intake.is_done() {
             self.intake = None;
             self.stage = Stage::Head;
-            self.rest(turn_now());
+            if !self.is_write_blocked {
+                self.rest(turn_now());
+            }
             self.is_input_fresh = !self.input.is_empty();
             return Step::Again;
         }
+        // The timer is not armed anew: whoever drips its body must not keep the connection.
         match self.feed(cx) {
-            Ok(Poll::Ready(true)) => Step::Again,
-            Ok(Poll::Ready(false)) => Step::End(Cause::BodyNotDrained),
-            Ok(Poll::Pending) => Step::Wait,
+            Ok(Fed::Bytes) => Step::Again,
+            Ok(Fed::End | Fed::Reset) => Step::End(Cause::BodyNotDrained),
+            Ok(Fed::Nothing) => Step::Wait,
             Err(_) => {
                 self.stage = Stage::Finish { cause: Cause::BodyNotDrained, lingers: true };
                 Step::Again
@@ -392,7 +501,7 @@ impl<H: Handler> Serve<H> {
 
     fn step_finish(&mut self, cx: &mut Context<'_>) -> Step {
         let Stage::Finish { cause, lingers } = self.stage else { return Step::Again };
-        if !self.output.is_empty() {
+        if !self.output.is_empty() || self.is_write_blocked {
             return Step::Wait;
         }
         if !lingers && self.input.is_empty() {
@@ -429,7 +538,7 @@ impl<H: Handler> Serve<H> {
     }
 
     fn step_upgrade(&mut self) -> Step {
-        if !self.output.is_empty() {
+        if !self.output.is_empty() || self.is_write_blocked {
             return Step::Wait;
         }
         let Stage::Upgrade(run) = std::mem::replace(&mut self.stage, Stage::Head) else { return Step::Again };
@@ -444,53 +553,74 @@ impl<H: Handler> Serve<H> {
     fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
         let Some(intake) = &mut self.intake else { return Ok(false) };
         if !intake.wants_more(cx.waker()) {
+            if intake.set_starved(false) {
+                self.disarm();
+            }
             return Ok(false);
         }
-        if intake.take_continue() && self.input.is_empty() {
+        // Once the response has begun, its head has told the client how things stand.
+        let may_tell = matches!(self.stage, Stage::Handler { .. });
+        if may_tell && intake.take_continue() && self.input.is_empty() {
             self.output.tail().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.send(cx)?;
         }
         match self.feed(cx) {
-            Ok(Poll::Ready(true)) | Err(_) => Ok(true),
-            Ok(Poll::Ready(false)) => {
-                if let Some(intake) = &self.intake {
-                    intake.on_end();
+            Ok(Fed::Bytes) | Err(_) => Ok(true),
+            Ok(Fed::Nothing) => {
+                if self.intake.as_mut().is_some_and(|intake| intake.set_starved(true)) {
+                    self.arm(turn_now() + self.shared.options.read_timeout);
                 }
-                // The handler may still answer: it is told that the body is not whole.
-                self.exchange.keeps_alive = false;
+                Ok(false)
+            }
+            Ok(Fed::Reset) if !self.shared.options.finish_abandoned => {
+                self.shared.stats.count(Event::Abandoned);
+                Err(Cause::ResetInRequest)
+            }
+            Ok(Fed::End | Fed::Reset) => {
+                self.fail_body(Intake::on_end);
                 Ok(true)
             }
-            Ok(Poll::Pending) => Ok(false),
         }
     }
 
-    /// Reads more of the request's body. `Ready(false)`: the client has gone. An error: malformed or too long.
-    fn feed(&mut self, cx: &mut Context<'_>) -> Result<Poll<bool>, crate::codec::Reject> {
+    /// The request's body will not be whole. The handler is told, and may still answer.
+    #[cold]
+    fn fail_body(&mut self, tell: impl FnOnce(&mut Intake)) {
+        self.exchange.keeps_alive = false;
+        if let Some(intake) = &mut self.intake {
+            intake.set_starved(false);
+            tell(intake);
+        }
+        self.disarm();
+    }
+
+    /// Reads more of the request's body. An error: malformed or too long.
+    fn feed(&mut self, cx: &mut Context<'_>) -> Result<Fed, crate::codec::Reject> {
         if !self.input.is_empty() {
             let input = std::mem::take(&mut self.input);
-            return self.feed_bytes(&input).map(Poll::Ready);
+            return self.feed_bytes(&input);
         }
         let mut buffer = scratch::take_input();
         let mut buf = ReadBuf::new(&mut buffer);
         let read = Pin::new(&mut self.session_mut().conn).poll_read(cx, &mut buf);
         let result = match read {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                self.session().timer().arm(turn_now() + self.shared.options.read_timeout);
-                self.feed_bytes(buf.filled()).map(Poll::Ready)
-            }
-            Poll::Ready(_) => Ok(Poll::Ready(false)),
+            Poll::Pending => Ok(Fed::Nothing),
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => self.feed_bytes(buf.filled()),
+            Poll::Ready(Ok(())) => Ok(Fed::End),
+            Poll::Ready(Err(_)) => Ok(Fed::Reset),
         };
         scratch::put_input(buffer);
         result
     }
 
-    fn feed_bytes(&mut self, bytes: &[u8]) -> Result<bool, crate::codec::Reject> {
-        let Some(intake) = &mut self.intake else { return Ok(false) };
+    fn feed_bytes(&mut self, bytes: &[u8]) -> Result<Fed, crate::codec::Reject> {
+        let Some(intake) = &mut self.intake else { return Ok(Fed::End) };
+        // The silence is over, and the next one has its own time.
+        intake.set_starved(false);
         match intake.take(bytes) {
             Ok(used) => {
                 self.input.extend_from_slice(&bytes[used..]);
-                Ok(true)
+                Ok(Fed::Bytes)
             }
             Err(reject) => {
                 self.exchange.keeps_alive = false;
@@ -508,14 +638,13 @@ impl<H: Handler> Serve<H> {
         match &self.stage {
             Stage::Head => self.expire_head(),
             Stage::Handler { is_abandoned: true, .. } => self.abandon(),
+            Stage::Body(sending) if sending.is_abandoned => self.abandon(),
             Stage::Handler { .. } | Stage::Body(_) => {
-                let Some(intake) = self.intake.as_ref().filter(|intake| !intake.is_done()) else {
+                if !self.is_starved() {
                     self.session().timer().disarm();
                     return Step::Wait;
-                };
-                intake.on_timeout();
-                self.session().timer().disarm();
-                self.exchange.keeps_alive = false;
+                }
+                self.fail_body(Intake::on_timeout);
                 if let Stage::Handler { is_polled, .. } = &mut self.stage {
                     *is_polled = false;
                 }
@@ -529,14 +658,14 @@ impl<H: Handler> Serve<H> {
 
     /// Before the task sleeps: the timer knows whom to wake, and a deadline that has passed is acted on.
     #[inline]
-    fn before_sleep(&mut self, has_moved: bool, cx: &mut Context<'_>) -> Step {
+    fn before_sleep(&mut self, cx: &mut Context<'_>) -> Step {
         let Some(session) = &self.session else { return Step::Wait };
         if !self.is_registered {
             // The task's waker stays the same for its life.
             session.timer().register(cx.waker());
             self.is_registered = true;
         }
-        if !has_moved && session.timer().is_expired(now()) {
+        if session.timer().has_fired() {
             return self.on_expired();
         }
         Step::Wait
@@ -566,20 +695,27 @@ pub(super) fn poll_call<H: Handler>(
     }
 }
 
+/// The next piece of a response's body; its panic as an error.
+fn poll_piece(body: &mut Body, cx: &mut Context<'_>) -> std::thread::Result<Poll<Option<Piece>>> {
+    let body = Pin::new(body);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| http_body::Body::poll_frame(body, cx)))
+}
+
+type Piece = Result<http_body::Frame<bytes::Bytes>, millstream_base::Error>;
+
 impl<H: Handler> Future for Serve<H> {
     type Output = ();
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let mut has_moved = false;
         for _ in 0..STEPS {
             let mut step = this.step(cx);
             if matches!(step, Step::Wait) {
-                step = this.before_sleep(has_moved, cx);
+                step = this.before_sleep(cx);
             }
             match step {
-                Step::Again => has_moved = true,
+                Step::Again => {}
                 Step::Wait => {
                     this.output.release();
                     return Poll::Pending;
