@@ -36,7 +36,7 @@ impl Intake {
     pub(crate) fn new(framing: Framing, allowed: u64, awaits_continue: bool) -> (Self, Incoming) {
         let (decoder, length) = match framing {
             Framing::Length(left) => (Decoder::Length { left }, Some(left)),
-            _ => (Decoder::Chunked(Box::new(ChunkedDecoder::new())), None),
+            _ => (Decoder::Chunked(Box::default()), None),
         };
         let (feeder, incoming) = incoming(length);
         (

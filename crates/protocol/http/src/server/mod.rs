@@ -1,6 +1,9 @@
 //! The server's side of HTTP/1.
 
+mod answering;
+mod ending;
 mod exchange;
+mod feed;
 mod handler;
 mod http_server;
 mod intake;

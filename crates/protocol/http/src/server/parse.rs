@@ -7,12 +7,13 @@ use std::time::Instant;
 use http::StatusCode;
 use millstream_transport::{Cause, ConnState};
 
+use super::answering::poll_call;
 use super::exchange::Exchange;
 use super::intake::{Intake, check_length};
 use super::pool::{HeadBox, Turn};
 use super::request::ConnInfo;
 use super::respond::{self, HeadContext, Rest};
-use super::serve::{Call, HIGH_WATER, Sending, Serve, Stage, poll_call};
+use super::serve::{Call, HIGH_WATER, Sending, Serve, Stage};
 use super::stats::Event;
 use super::{Handler, Request, Response};
 use crate::Body;

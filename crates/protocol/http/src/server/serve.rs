@@ -8,25 +8,27 @@
 //!
 //! - A turn reads once, parses all requests that came with it, and answers them with one write.
 //! - A handler that is ready at once costs no stage: the loop in `parse.rs` goes on to the next request.
-//! - Each stage that waits has a deadline in the session's one timer.
+//! - Each stage that waits has a deadline in the session's one timer. While the peer takes nothing it is the write
+//!   timeout's, whatever the stage.
+//! - Here stand the stages and what all of them share; their steps are in `answering.rs`, `feed.rs` and `ending.rs`.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use millstream_server::{Session, fresh_now, now, turn_now};
-use millstream_transport::{Cause, PeerEvent};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use millstream_server::{Session, fresh_now, turn_now};
+use millstream_transport::Cause;
+use tokio::io::{AsyncRead, ReadBuf};
 
+use super::answering::HALF_CLOSE_GRACE;
 use super::exchange::Exchange;
 use super::http_server::Shared;
 use super::intake::Intake;
 use super::output::Output;
 use super::request::ConnInfo;
-use super::respond::{self, Frame};
-use super::stats::Event;
-use super::upgrade::{OnUpgrade, Upgraded};
+use super::respond::Frame;
+use super::upgrade::OnUpgrade;
 use super::{Handler, scratch};
 use crate::Body;
 use crate::codec::Progress;
@@ -48,7 +50,8 @@ pub struct Serve<H: Handler> {
     /// Responses whose bytes lie in `output`, for the latency histogram.
     pub(super) unsent: u32,
     is_registered: bool,
-    is_write_blocked: bool,
+    /// The peer takes nothing now: the timer is the write timeout's.
+    pub(super) is_write_blocked: bool,
 }
 
 /// Where a connection is.
@@ -83,18 +86,6 @@ pub(super) struct Sending {
     pub(super) is_abandoned: bool,
 }
 
-/// What came of reading more of a request's body.
-enum Fed {
-    /// Bytes, and what was made of them is with the handler.
-    Bytes,
-    /// None are there.
-    Nothing,
-    /// The client sends no more.
-    End,
-    /// The connection broke.
-    Reset,
-}
-
 /// What a step came to.
 pub(super) enum Step {
     /// Something moved: look again.
@@ -109,16 +100,6 @@ pub(super) enum Step {
 const STEPS: usize = 16;
 /// No more is produced while this much waits to be sent.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
-/// A client that closed its sending side gets its answer if the handler ends within this time: a FIN alone does not
-/// say whether it still reads (RFC 9112 §9.6). A guess, between a person's patience and a handler's cost.
-const HALF_CLOSE_GRACE: Duration = Duration::from_millis(500);
-/// While a handler works, what its client sends is read up to this much: behind unread bytes nobody sees it leave.
-const READ_AHEAD: usize = 64 * 1024;
-/// Lingering ends after this much silence.
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// Lingering ends after this time whatever comes (nginx: `lingering_time`, 30 s).
-const LINGER_MOST: Duration = Duration::from_secs(15);
-
 impl<H: Handler> Serve<H> {
     pub(super) fn new(session: Session, shared: Arc<Shared<H>>) -> Self {
         let opened = turn_now();
@@ -179,7 +160,7 @@ impl<H: Handler> Serve<H> {
     }
 
     /// Sends what can be sent; says whether that was all.
-    fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+    pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
         let Some(session) = &mut self.session else { return Ok(true) };
         let before = self.output.len();
         match self.output.poll_send(&mut session.conn, cx) {
@@ -221,7 +202,7 @@ impl<H: Handler> Serve<H> {
     }
 
     /// Does the handler wait for bytes of its request's body that are not there?
-    fn is_starved(&self) -> bool {
+    pub(super) fn is_starved(&self) -> bool {
         self.intake.as_ref().is_some_and(|intake| intake.is_starved())
     }
 
@@ -256,7 +237,7 @@ impl<H: Handler> Serve<H> {
 
     /// Sets the deadline for the next request, or for the rest of its head.
     #[inline]
-    fn rest(&mut self, moment: Instant) {
+    pub(super) fn rest(&mut self, moment: Instant) {
         if self.input.is_empty() {
             self.session().on_idle(moment);
         } else {
@@ -327,308 +308,6 @@ impl<H: Handler> Serve<H> {
         Step::Wait
     }
 
-    fn step_handler(&mut self, cx: &mut Context<'_>) -> Step {
-        let has_fed = match self.pump(cx) {
-            Ok(has_fed) => has_fed,
-            Err(cause) => return Step::End(cause),
-        };
-        let Stage::Handler { call, is_polled, .. } = &mut self.stage else { return Step::Again };
-        let is_news = has_fed || !std::mem::take(is_polled);
-        if is_news {
-            if let Poll::Ready(response) = poll_call::<H>(call, &self.shared, cx) {
-                self.stage = Stage::Head;
-                self.respond(response, turn_now());
-                // Requests that came meanwhile lie in the input.
-                self.is_input_fresh = !self.input.is_empty();
-                return Step::Again;
-            }
-            if has_fed {
-                return Step::Again;
-            }
-        }
-        self.watch_client(cx)
-    }
-
-    /// While the handler works, or its stream is silent: has the client gone?
-    fn watch_client(&mut self, cx: &mut Context<'_>) -> Step {
-        // Who waits for the body reads it, and learns of the end by that.
-        if self.is_starved() || self.shared.options.finish_abandoned {
-            return Step::Wait;
-        }
-        let Some(session) = &mut self.session else { return Step::Wait };
-        let is_abandoned = match &mut self.stage {
-            Stage::Handler { is_abandoned, .. } => is_abandoned,
-            Stage::Body(sending) => &mut sending.is_abandoned,
-            _ => return Step::Wait,
-        };
-        if *is_abandoned {
-            return Step::Wait;
-        }
-        match session.conn.poll_peer(cx) {
-            Poll::Ready(PeerEvent::Reset(_)) => self.abandon(),
-            Poll::Ready(PeerEvent::Fin) => {
-                *is_abandoned = true;
-                self.arm(turn_now() + HALF_CLOSE_GRACE);
-                Step::Wait
-            }
-            Poll::Ready(PeerEvent::Data) if self.input.len() < READ_AHEAD => self.read_ahead(cx),
-            Poll::Ready(PeerEvent::Data) | Poll::Pending => Step::Wait,
-        }
-    }
-
-    /// Keeps what the client sent behind its request.
-    #[cold]
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Step {
-        let mut buffer = scratch::take_input();
-        let most = READ_AHEAD - self.input.len();
-        let mut buf = ReadBuf::new(&mut buffer[..most]);
-        let read = Pin::new(&mut self.session_mut().conn).poll_read(cx, &mut buf);
-        self.input.extend_from_slice(buf.filled());
-        scratch::put_input(buffer);
-        match read {
-            Poll::Ready(Ok(())) => Step::Again,
-            Poll::Ready(Err(_)) => self.abandon(),
-            Poll::Pending => Step::Wait,
-        }
-    }
-
-    #[cold]
-    fn abandon(&mut self) -> Step {
-        self.shared.stats.count(Event::Abandoned);
-        Step::End(Cause::Cancelled)
-    }
-
-    fn step_body(&mut self, cx: &mut Context<'_>) -> Step {
-        let has_fed = match self.pump(cx) {
-            Ok(has_fed) => has_fed,
-            Err(cause) => return Step::End(cause),
-        };
-        if self.output.len() >= HIGH_WATER {
-            return Step::Wait;
-        }
-        let Stage::Body(sending) = &mut self.stage else { return Step::Again };
-        let polled = match poll_piece(&mut sending.body, cx) {
-            Ok(polled) => polled,
-            Err(panic) => {
-                self.shared.on_panic(&*panic);
-                return self.break_off("its stream panicked");
-            }
-        };
-        let frame = match polled {
-            Poll::Pending if has_fed => return Step::Again,
-            Poll::Pending => return self.watch_client(cx),
-            Poll::Ready(None) => None,
-            Poll::Ready(Some(Ok(frame))) => Some(frame),
-            Poll::Ready(Some(Err(error))) => return self.break_off(&error.to_string()),
-        };
-        if sending.is_abandoned {
-            return self.go_on(frame);
-        }
-        self.take_piece(frame)
-    }
-
-    /// The next piece came in time, though its client has closed.
-    #[cold]
-    fn go_on(&mut self, frame: Option<http_body::Frame<bytes::Bytes>>) -> Step {
-        if let Stage::Body(sending) = &mut self.stage {
-            sending.is_abandoned = false;
-        }
-        self.disarm();
-        self.take_piece(frame)
-    }
-
-    /// Encodes a piece of the body, or its end.
-    fn take_piece(&mut self, frame: Option<http_body::Frame<bytes::Bytes>>) -> Step {
-        let Stage::Body(sending) = &mut self.stage else { return Step::Again };
-        let trailers = match frame.map(http_body::Frame::into_data) {
-            Some(Ok(data)) => {
-                return match respond::encode_piece(&mut self.output, &mut sending.frame, data) {
-                    Ok(()) => Step::Again,
-                    Err(why) => self.break_off(why),
-                };
-            }
-            Some(Err(frame)) => frame.into_trailers().ok(),
-            None => None,
-        };
-        let (frame, keeps_alive) = (sending.frame, sending.keeps_alive);
-        if let Err(why) = respond::encode_end(&mut self.output, frame, trailers.as_ref()) {
-            return self.break_off(why);
-        }
-        self.on_response_whole(keeps_alive, turn_now());
-        self.is_input_fresh = !self.input.is_empty();
-        Step::Again
-    }
-
-    /// The body can't be whole: the connection ends so that the client sees it.
-    #[cold]
-    fn break_off(&mut self, why: &str) -> Step {
-        self.shared.stats.count(Event::BodyFailed);
-        tracing::warn!(%why, "response broken off");
-        // A close-delimited body would look whole after a FIN, and after the close_notify of a good close: only a reset
-        // says that it is not.
-        if let Some(session) = self.session.take() {
-            session.conn.set_linger_zero();
-            session.conn.end(Cause::OwnCloseHeader);
-        }
-        Step::End(Cause::OwnCloseHeader)
-    }
-
-    fn step_drain(&mut self, cx: &mut Context<'_>) -> Step {
-        let Some(intake) = &mut self.intake else {
-            self.stage = Stage::Head;
-            return Step::Again;
-        };
-        if intake.is_done() {
-            self.intake = None;
-            self.stage = Stage::Head;
-            if !self.is_write_blocked {
-                self.rest(turn_now());
-            }
-            self.is_input_fresh = !self.input.is_empty();
-            return Step::Again;
-        }
-        // The timer is not armed anew: whoever drips its body must not keep the connection.
-        match self.feed(cx) {
-            Ok(Fed::Bytes) => Step::Again,
-            Ok(Fed::End | Fed::Reset) => Step::End(Cause::BodyNotDrained),
-            Ok(Fed::Nothing) => Step::Wait,
-            Err(_) => {
-                self.stage = Stage::Finish { cause: Cause::BodyNotDrained, lingers: true };
-                Step::Again
-            }
-        }
-    }
-
-    fn step_finish(&mut self, cx: &mut Context<'_>) -> Step {
-        let Stage::Finish { cause, lingers } = self.stage else { return Step::Again };
-        if !self.output.is_empty() || self.is_write_blocked {
-            return Step::Wait;
-        }
-        if !lingers && self.input.is_empty() {
-            return Step::End(cause);
-        }
-        match Pin::new(&mut self.session_mut().conn).poll_shutdown(cx) {
-            Poll::Pending => Step::Wait,
-            Poll::Ready(Err(_)) => Step::End(cause),
-            Poll::Ready(Ok(())) => {
-                let moment = now();
-                self.stage = Stage::Linger { cause, until: moment + LINGER_MOST };
-                self.session().timer().arm(moment + LINGER_SILENCE);
-                Step::Again
-            }
-        }
-    }
-
-    fn step_linger(&mut self, cx: &mut Context<'_>) -> Step {
-        let Stage::Linger { cause, until } = self.stage else { return Step::Again };
-        let mut buffer = scratch::take_input();
-        let mut buf = ReadBuf::new(&mut buffer);
-        let read = Pin::new(&mut self.session_mut().conn).poll_read(cx, &mut buf);
-        let count = buf.filled().len();
-        scratch::put_input(buffer);
-        match read {
-            Poll::Pending => Step::Wait,
-            Poll::Ready(Ok(())) if count > 0 => {
-                let moment = now();
-                self.session().timer().arm(until.min(moment + LINGER_SILENCE));
-                if moment < until { Step::Again } else { Step::End(cause) }
-            }
-            Poll::Ready(_) => Step::End(cause),
-        }
-    }
-
-    fn step_upgrade(&mut self) -> Step {
-        if !self.output.is_empty() || self.is_write_blocked {
-            return Step::Wait;
-        }
-        let Stage::Upgrade(run) = std::mem::replace(&mut self.stage, Stage::Head) else { return Step::Again };
-        let Some(session) = self.session.take() else { return Step::Wait };
-        self.shared.stats.count(Event::Upgraded);
-        let early = std::mem::take(&mut self.input).into();
-        self.stage = Stage::Upgraded(run.run(Upgraded::new(session, early)));
-        Step::Again
-    }
-
-    /// Hands the handler what it asked for of the request's body. Says whether anything new was handed over.
-    fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        let Some(intake) = &mut self.intake else { return Ok(false) };
-        if !intake.wants_more(cx.waker()) {
-            if intake.set_starved(false) {
-                self.disarm();
-            }
-            return Ok(false);
-        }
-        // Once the response has begun, its head has told the client how things stand.
-        let may_tell = matches!(self.stage, Stage::Handler { .. });
-        if may_tell && intake.take_continue() && self.input.is_empty() {
-            self.output.tail().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            self.send(cx)?;
-        }
-        match self.feed(cx) {
-            Ok(Fed::Bytes) | Err(_) => Ok(true),
-            Ok(Fed::Nothing) => {
-                if self.intake.as_mut().is_some_and(|intake| intake.set_starved(true)) {
-                    self.arm(turn_now() + self.shared.options.read_timeout);
-                }
-                Ok(false)
-            }
-            Ok(Fed::Reset) if !self.shared.options.finish_abandoned => {
-                self.shared.stats.count(Event::Abandoned);
-                Err(Cause::ResetInRequest)
-            }
-            Ok(Fed::End | Fed::Reset) => {
-                self.fail_body(Intake::on_end);
-                Ok(true)
-            }
-        }
-    }
-
-    /// The request's body will not be whole. The handler is told, and may still answer.
-    #[cold]
-    fn fail_body(&mut self, tell: impl FnOnce(&mut Intake)) {
-        self.exchange.keeps_alive = false;
-        if let Some(intake) = &mut self.intake {
-            intake.set_starved(false);
-            tell(intake);
-        }
-        self.disarm();
-    }
-
-    /// Reads more of the request's body. An error: malformed or too long.
-    fn feed(&mut self, cx: &mut Context<'_>) -> Result<Fed, crate::codec::Reject> {
-        if !self.input.is_empty() {
-            let input = std::mem::take(&mut self.input);
-            return self.feed_bytes(&input);
-        }
-        let mut buffer = scratch::take_input();
-        let mut buf = ReadBuf::new(&mut buffer);
-        let read = Pin::new(&mut self.session_mut().conn).poll_read(cx, &mut buf);
-        let result = match read {
-            Poll::Pending => Ok(Fed::Nothing),
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => self.feed_bytes(buf.filled()),
-            Poll::Ready(Ok(())) => Ok(Fed::End),
-            Poll::Ready(Err(_)) => Ok(Fed::Reset),
-        };
-        scratch::put_input(buffer);
-        result
-    }
-
-    fn feed_bytes(&mut self, bytes: &[u8]) -> Result<Fed, crate::codec::Reject> {
-        let Some(intake) = &mut self.intake else { return Ok(Fed::End) };
-        // The silence is over, and the next one has its own time.
-        intake.set_starved(false);
-        match intake.take(bytes) {
-            Ok(used) => {
-                self.input.extend_from_slice(&bytes[used..]);
-                Ok(Fed::Bytes)
-            }
-            Err(reject) => {
-                self.exchange.keeps_alive = false;
-                Err(reject)
-            }
-        }
-    }
-
     /// A deadline has passed.
     #[cold]
     fn on_expired(&mut self) -> Step {
@@ -678,30 +357,6 @@ impl<H: Handler> Serve<H> {
         }
     }
 }
-
-/// Polls a handler; its panic becomes a 500 that closes the connection.
-#[inline]
-pub(super) fn poll_call<H: Handler>(
-    call: &mut Call<H>,
-    shared: &Shared<H>,
-    cx: &mut Context<'_>,
-) -> Poll<super::Response> {
-    let Some(future) = call.as_mut().as_pin_mut() else {
-        return Poll::Ready(super::Response::new(http::StatusCode::INTERNAL_SERVER_ERROR));
-    };
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(poll) => poll,
-        Err(panic) => Poll::Ready(shared.on_panic(&*panic)),
-    }
-}
-
-/// The next piece of a response's body; its panic as an error.
-fn poll_piece(body: &mut Body, cx: &mut Context<'_>) -> std::thread::Result<Poll<Option<Piece>>> {
-    let body = Pin::new(body);
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| http_body::Body::poll_frame(body, cx)))
-}
-
-type Piece = Result<http_body::Frame<bytes::Bytes>, millstream_base::Error>;
 
 impl<H: Handler> Future for Serve<H> {
     type Output = ();
