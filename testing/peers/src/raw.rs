@@ -311,6 +311,24 @@ impl RawConn {
         self.ahead.is_empty() && matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Waits for the first byte, or for the end, and says whether it is the end; takes nothing.
+    ///
+    /// # Panics
+    /// When neither comes for ten seconds.
+    #[track_caller]
+    pub fn is_at_end(&mut self) -> bool {
+        if !self.ahead.is_empty() {
+            return false;
+        }
+        let mut piece = [0; 16 * 1024];
+        match self.read_once(&mut piece) {
+            Ok(count) => self.ahead.extend_from_slice(&piece[..count]),
+            Err(error) if is_reset(&error) => {}
+            Err(error) => panic!("neither a byte nor the end: {error}"),
+        }
+        self.ahead.is_empty()
+    }
+
     fn so_far(&self) -> String {
         let (len, tail) = (self.ahead.len(), self.ahead.len().saturating_sub(300));
         format!("so far {len} bytes, the last of them: {}", self.ahead[tail..].escape_ascii())

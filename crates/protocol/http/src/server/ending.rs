@@ -26,7 +26,11 @@ impl<H: Handler> Serve<H> {
             return Step::End(cause);
         }
         match Pin::new(&mut self.session_mut().conn).poll_shutdown(cx) {
-            Poll::Pending => Step::Wait,
+            Poll::Pending => {
+                // Over TLS a close has bytes of its own, which the peer may not take.
+                self.session().timer().arm(turn_now() + self.shared.options.write_timeout);
+                Step::Wait
+            }
             Poll::Ready(Err(_)) => Step::End(cause),
             Poll::Ready(Ok(())) => {
                 let moment = turn_now();

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use millstream_server::Session;
+use millstream_transport::Cause;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The raw connection after an upgrade: what the client had sent already is read first. Dropping it closes the connection
@@ -26,6 +27,12 @@ impl Upgraded {
     /// What HTTP knew of the connection: its record, addresses, TLS.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+}
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        self.session.conn.end(Cause::HandedOver);
     }
 }
 
