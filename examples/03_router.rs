@@ -8,15 +8,18 @@
 //! curl -i 'http://127.0.0.1:9103/api/notes?contains=milk'
 //! curl -i http://127.0.0.1:9103/api/notes/1
 //! curl -i -X DELETE http://127.0.0.1:9103/api/notes/1
+//! curl -iN http://127.0.0.1:9103/count
 //! ```
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Parser;
 use millstream::http::Router;
 use millstream::http::extract::Rejection;
 use millstream::http::router::Next;
+use millstream::http::sse::Event;
 use millstream::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +61,7 @@ fn service() -> Router {
     let form = notes.clone();
     Router::new()
         .get("/", async |_: Request| "notes live at /api/notes\n")
+        .get("/count", count)
         .post("/form", move |mut request: Request| {
             let notes = form.clone();
             async move { Ok::<_, Rejection>(notes.add(request.form().await?)) }
@@ -82,6 +86,19 @@ fn api(notes: Notes) -> Router {
         })
         .get("/notes/{id}", move |request: Request| std::future::ready(one.find(&request)))
         .delete("/notes/{id}", move |request: Request| std::future::ready(remove.remove(&request)))
+}
+
+/// Server-sent events: one a second, made when the one before is on its way.
+async fn count(_: Request) -> Response {
+    let mut left = 5;
+    Response::sse(move || {
+        let number = left;
+        left -= 1;
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            (number > 0).then(|| Event::data(format!("{number} to go")))
+        }
+    })
 }
 
 /// A layer: sees each request before its handler, and each response after it.

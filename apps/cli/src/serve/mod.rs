@@ -1,12 +1,13 @@
 //! `millstream serve`: files of a folder over HTTP, until a signal says stop.
 
+mod access;
 mod options;
 mod site;
 
 use std::io::Write;
 
 use millstream::admin::{Admin, RunningAdmin};
-use millstream::http::HttpServer;
+use millstream::http::{Compress, HttpServer};
 use millstream::server::Running;
 use millstream::transport::tls::{Pem, TlsServer};
 use millstream::{Engine, Error, Kind, Origin, Result, Shutdown};
@@ -14,6 +15,7 @@ use millstream::{Engine, Error, Kind, Origin, Result, Shutdown};
 use crate::exit::{Exit, complain};
 use crate::signals::Signals;
 
+use access::AccessLog;
 pub(crate) use options::Options;
 use site::Site;
 
@@ -62,7 +64,13 @@ fn listen(engine: &Engine, options: &Options, site: &Site) -> Result<Running> {
     if let Some(tls) = tls(options)? {
         server = server.with_tls(tls);
     }
-    server.bind(&options.listen)?.serve(site.files())
+    let (server, files) = (server.bind(&options.listen)?, site.files());
+    match (options.compress, options.access_log) {
+        (false, false) => server.serve(files),
+        (true, false) => server.serve(Compress::new().wrap(files)),
+        (false, true) => server.serve(AccessLog::start().wrap(files)),
+        (true, true) => server.serve(AccessLog::start().wrap(Compress::new().wrap(files))),
+    }
 }
 
 fn tls(options: &Options) -> Result<Option<TlsServer>> {

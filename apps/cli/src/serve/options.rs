@@ -42,6 +42,12 @@ pub(crate) struct Options {
     /// Answers 404 for folders without an index.html, instead of a list
     #[arg(long)]
     pub(crate) no_listing: bool,
+    /// Compresses what shrinks, for clients that ask; files beside it (x.br, x.zst, x.gz) are used in any case
+    #[arg(long)]
+    pub(crate) compress: bool,
+    /// Prints a line for each request
+    #[arg(long)]
+    pub(crate) access_log: bool,
     /// How long requests under way may take to end after a signal
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = span::parse)]
     pub(crate) drain: Duration,

@@ -62,6 +62,38 @@ fn listings_and_hidden_files_are_as_the_flags_say() {
 }
 
 #[test]
+fn access_log_has_a_line_for_each_request() {
+    let folder = Folder::new();
+    folder.write("a.txt", "hello");
+    let (mut program, address) = Program::serve(folder.path(), &["--access-log"]);
+    let mut conn = RawConn::connect(address);
+    get(&mut conn, "/a.txt?x=1");
+    get(&mut conn, "/missing");
+    for (expected, length) in
+        [("\"GET /a.txt?x=1 HTTP/1.1\" 200", "5"), ("\"GET /missing HTTP/1.1\" 404", "")]
+    {
+        let line = program.line();
+        let (moment, rest) = line.split_once(' ').expect("a moment");
+        assert!(moment.len() == 20 && moment.ends_with('Z'), "{line}");
+        assert!(rest.starts_with(&format!("{} {expected} {length}", conn.local_addr())), "{line}");
+    }
+}
+
+#[test]
+fn compresses_only_when_told_to() {
+    let folder = Folder::new();
+    folder.write("a.txt", "hello ".repeat(1000));
+    for (arguments, coding) in [(&[][..], None), (&["--compress"], Some("gzip"))] {
+        let (_program, address) = Program::serve(folder.path(), arguments);
+        let mut conn = RawConn::connect(address);
+        conn.send("GET /a.txt HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n");
+        let response = conn.read_response("GET");
+        assert_eq!(response.field("content-encoding"), coding);
+        assert_eq!(response.body.len() < 1000, coding.is_some());
+    }
+}
+
+#[test]
 fn tls_serves_who_trusts_the_certificate() {
     let folder = Folder::new();
     folder.write("a.txt", "hello");
