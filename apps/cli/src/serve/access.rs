@@ -5,6 +5,7 @@
 //!
 //! A worker never waits for whoever reads the log: lines go through a queue to a thread, and what finds it full is counted and left out.
 
+use std::borrow::Cow;
 use std::io::{BufWriter, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -79,8 +80,8 @@ impl<H: Handler> Handler for Logged<H> {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
         };
-        let asked =
-            format!("{} \"{} {} HTTP/{version}\"", request.conn().peer(), request.method(), request.target());
+        let (peer, method, target) = (request.conn().peer(), request.method(), quoted(request.target()));
+        let asked = format!("{peer} \"{method} {target} HTTP/{version}\"");
         let answer = Box::pin(self.handler.call(request));
         Logging { log: self.log.clone(), asked, begun: Instant::now(), answer }
     }
@@ -111,6 +112,14 @@ impl<F: Future<Output = Response>> Future for Logging<F> {
     }
 }
 
+/// A target as it came, which can't end the quotes it stands in.
+fn quoted(target: &str) -> Cow<'_, str> {
+    if !target.contains(['"', '\\']) {
+        return target.into();
+    }
+    target.replace('\\', "\\x5C").replace('"', "\\x22").into()
+}
+
 /// Seconds since 1970 as `2026-11-23T07:00:00Z`.
 fn utc(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -135,6 +144,12 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn target_does_not_end_its_quotes() {
+        assert_eq!(quoted("/a?b=c"), "/a?b=c");
+        assert_eq!(quoted("/a\" 200 \\"), "/a\\x22 200 \\x5C");
+    }
 
     #[test]
     fn moments_are_those_of_date() {

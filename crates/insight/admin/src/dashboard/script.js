@@ -76,9 +76,9 @@ function bytes(value) {
   return `${step && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[step]}`;
 }
 function duration(seconds) {
-  if (seconds === Infinity) return "> 60 s";
-  if (seconds >= 1) return `${seconds} s`;
-  return seconds >= 0.001 ? `${+(seconds * 1e3).toFixed(2)} ms` : `${+(seconds * 1e6).toFixed(1)} µs`;
+  if (seconds === Infinity) return "> 60 s"; // edges of buckets: at most so much
+  if (seconds >= 1) return `≤ ${seconds} s`;
+  return seconds >= 0.001 ? `≤ ${+(seconds * 1e3).toFixed(2)} ms` : `≤ ${+(seconds * 1e6).toFixed(1)} µs`;
 }
 function span(seconds) {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
