@@ -9,10 +9,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Says only errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 100)]
     quiet: bool,
     /// Says more; twice for still more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 101)]
     verbose: u8,
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Options {
     /// The folder to serve
     #[arg(default_value = ".")]
     pub(crate) root: PathBuf,
-    /// Where to listen: IP:PORT, [IPv6]:PORT or unix:PATH; port 0 takes a free one
+    /// Where to listen: IP:PORT or unix:PATH; an IPv6 address stands in brackets, port 0 takes a free one
     #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
     /// Worker threads; one a core by default
