@@ -102,7 +102,6 @@ impl Options {
 /// Builds everything, measures the parts that were asked for, prints and keeps the tables.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     let built = build::all(root, &options.examples(), launcher::Launcher::new(options.urgent))?;
-    machine::warn_if_busy();
     for part in &options.parts {
         let (title, name) = match part {
             Part::Http => ("HTTP server", "http"),
@@ -110,6 +109,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Memory => ("Memory of idle keep-alive connections", "memory"),
             Part::Latency => ("Latency beside slow and computing requests", "latency"),
         };
+        let idle = machine::idle_share();
         let text = match part {
             Part::Http => http::measure(&built, options)?,
             Part::HttpClient => client::measure(&built, options)?,
@@ -118,7 +118,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
         };
         println!("\n## {title}\n\n{text}");
         if options.is_full() {
-            results::keep(root, title, &machine::describe(root, &options.command(name)), &text)?;
+            results::keep(root, title, &machine::describe(root, &options.command(name), idle), &text)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,11 @@ const WORKERS: usize = 2;
 /// Server and load share both cores: there are only these two.
 const CORES: &str = "0,1";
 
+/// Turns of each server in a round: short and many, so that what changes on the machine meets both alike.
+const TURNS: usize = 5;
+/// How long a turn is, after a second of warming.
+const SECONDS: &str = "2";
+
 /// What a run gave; latencies are of quick requests only.
 #[derive(Clone, Copy, Debug)]
 struct Run {
@@ -27,24 +32,24 @@ struct Run {
 
 /// Measures, and gives the tables.
 pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
-    let seconds = if options.quick { 2 } else { 10 };
     // Half of what the peer can do: the same for both.
     let most = {
         let server =
             Server::start(built, Subject::HyperMulti, WORKERS, CORES)?.context("hyper_multi is built")?;
-        load(built, &server, 0.0, seconds.min(5))?.per_second
+        load(built, &server, 0.0)?.per_second
     };
     let rate = (most / 2.0).round();
     println!("  at most {most:.0} requests/s, so {rate:.0}");
     let mut runs: [Vec<Run>; SUBJECTS.len()] = Default::default();
-    for round in 0..options.rounds {
+    let turns = if options.quick { 1 } else { TURNS };
+    for round in 0..options.rounds * turns {
         for turn in 0..SUBJECTS.len() {
             let index = (round + turn) % SUBJECTS.len();
             if !options.wants(SUBJECTS[index].name()) {
                 continue;
             }
             let Some(server) = Server::start(built, SUBJECTS[index], WORKERS, CORES)? else { continue };
-            let run = load(built, &server, rate, seconds)?;
+            let run = load(built, &server, rate)?;
             println!("  {:14} p50 {:.0} µs, p99 {:.0} µs", SUBJECTS[index].name(), run.p50_us, run.p99_us);
             runs[index].push(run);
         }
@@ -52,11 +57,11 @@ pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
     Ok(report(&runs, rate))
 }
 
-/// So many requests a second for so long; as many as are answered for a rate of zero.
-fn load(built: &Built, server: &Server, rate: f64, seconds: u32) -> Result<Run> {
+/// So many requests a second; as many as are answered for a rate of zero.
+fn load(built: &Built, server: &Server, rate: f64) -> Result<Run> {
     let mut command = built.launcher.command(&built.peer("mixload"), CORES);
     command.args(["--connect", &server.address.to_string(), "--rate", &rate.to_string()]);
-    command.args(["--connections", "64", "--seconds", &seconds.to_string()]);
+    command.args(["--connections", "64", "--seconds", SECONDS]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {

@@ -4,15 +4,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Says so if others use the cores: the figures are still fair to both sides, but they scatter.
-pub(super) fn warn_if_busy() {
+/// The share of a second for which the cores are idle. Says so if others use them: the figures are still fair to both
+/// sides, but they scatter.
+pub(super) fn idle_share() -> f64 {
     let before = cores();
     std::thread::sleep(Duration::from_secs(1));
     let after = cores();
     let (idle, all) = (after.0 - before.0, after.1 - before.1);
-    if all > 0.0 && idle / all < 0.9 {
-        println!("WARNING: the machine is busy ({:.0} % idle): figures will scatter", 100.0 * idle / all);
+    let share = if all > 0.0 { idle / all } else { 1.0 };
+    if share < 0.9 {
+        println!("WARNING: the machine is busy ({:.0} % idle): figures will scatter", 100.0 * share);
     }
+    share
 }
 
 /// Idle and all ticks of all cores.
@@ -25,7 +28,7 @@ fn cores() -> (f64, f64) {
 }
 
 /// Command, date, machine and versions, as a list.
-pub(super) fn describe(root: &Path, command: &str) -> String {
+pub(super) fn describe(root: &Path, command: &str, idle: f64) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let lines = [
         ("command", format!("`{command}`")),
@@ -33,6 +36,7 @@ pub(super) fn describe(root: &Path, command: &str) -> String {
         ("commit", commit(root)),
         ("kernel", said("uname", &["-sr"])),
         ("CPU", format!("{} ({cores} cores)", cpu_model())),
+        ("idle before the run", format!("{:.0} %", 100.0 * idle)),
         ("versions", versions(root)),
     ];
     lines.map(|(what, value)| format!("- {what}: {value}\n")).concat()
