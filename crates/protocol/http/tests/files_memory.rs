@@ -32,7 +32,7 @@ fn large_files_take_little_memory() {
     while left > 0 {
         left -= conn.read_some().len() as u64;
         count += 1;
-        if count % 256 == 0 {
+        if count.is_multiple_of(256) {
             most = most.max(resident_kib());
         }
     }

@@ -88,8 +88,11 @@ where
 {
     serde_path_to_error::deserialize(from).map_err(|error| {
         let path = error.path().to_string();
+        // `?` stands for a field whose name was not whole, `.` for the value itself.
+        let path = path.trim_end_matches(['?', '.']);
+        let inner = error.inner();
+        let text = if path.is_empty() { inner.to_string() } else { format!("{path}: {inner}") };
         let inner = error.into_inner();
-        let text = if path == "." { inner.to_string() } else { format!("{path}: {inner}") };
         (text, inner)
     })
 }
