@@ -43,6 +43,8 @@ pub(crate) struct Shared<P: Protocol> {
 pub struct Call {
     /// The call's deadline, if it is not the client's.
     pub timeout: Option<Duration>,
+    /// When the call must have ended, whatever its timeout says: for a call that is a part of a longer one.
+    pub deadline: Option<Deadline>,
 }
 
 impl Call {
@@ -55,6 +57,13 @@ impl Call {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// To end by then.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }
@@ -141,7 +150,8 @@ impl<P: Protocol> Client<P> {
     pub async fn call(&self, target: &Target, request: P::Request, call: Call) -> Result<P::Reply> {
         let shared = &self.0;
         let started = turn_now();
-        let deadline = Deadline::after(started, call.timeout.unwrap_or(shared.options.call_timeout));
+        let timeout = call.timeout.unwrap_or(shared.options.call_timeout);
+        let deadline = call.deadline.unwrap_or_else(|| Deadline::after(started, timeout));
         shared.stats.count(Event::Call);
         shared.budget.earn();
         let bucket = shared.pool.bucket(target);

@@ -284,7 +284,7 @@ impl<'a> Exchange<'a> {
     /// The reply, with its body; the connection goes back at once when the body is there already.
     fn into_reply(self) -> WireReply {
         let is_reused = self.lease.is_reused();
-        let Self { protocol, lease, request, mut outgoing, input, head, .. } = self;
+        let Self { protocol, lease, request, mut outgoing, input, head, deadline, .. } = self;
         if head.upgrade {
             let upgraded = Some(UpgradedConn::new(lease, input.into()));
             return WireReply { head, body: Body::empty(), upgraded, is_reused, sent: None };
@@ -292,7 +292,7 @@ impl<'a> Exchange<'a> {
         let is_request_whole = outgoing.is_done();
         let keeps_alive = head.keep_alive && is_request_whole;
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
-        let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing));
+        let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing, deadline));
         let body = match whole_body(head.framing, &input) {
             Some(is_empty) => {
                 end_exchange(lease, keeps_alive, keep);
@@ -319,7 +319,7 @@ impl<'a> Exchange<'a> {
             _ => Cause::Cancelled,
         };
         self.lease.close(cause);
-        let sent = Sent::new(self.request, &mut self.outgoing);
+        let sent = Sent::new(self.request, &mut self.outgoing, self.deadline);
         if sent.is_repeatable { Failed::with_request(error, sent.request) } else { Failed::new(error) }
     }
 }

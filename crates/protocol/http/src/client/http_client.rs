@@ -1,19 +1,22 @@
 //! An HTTP client: URLs to replies.
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
 use http::Method;
+use http::header::{ACCEPT_ENCODING, COOKIE, RANGE};
 use millstream_base::{Error, Result};
-use millstream_client::{Call, Client, Engine, PoolStats, Target};
-use millstream_transport::tls::TlsClient;
+use millstream_client::upstream::Resolve;
+use millstream_client::{Call, Client, Engine, PoolStats, Worker};
 
-use super::origin::Scheme;
 use super::request::ClientRequest;
-use super::wire::{Http1, WireRequest};
-use super::{HttpClientOptions, RequestBuilder, Response, Url};
+use super::route::{Route, Routes};
+use super::wire::{Http1, Sent, WireReply, WireRequest};
+use super::{HttpClientBuilder, HttpClientOptions, RequestBuilder, Response, Url, decode, redirect};
 
 /// An HTTP/1.1 client. Clones share connections; dropping the last one closes the idle ones.
+///
+/// It follows redirects, undoes compression, and uses the proxies of the environment, unless told otherwise. Its futures
+/// are `Send` and work from any tokio runtime.
 ///
 /// ```no_run
 /// use millstream_http::HttpClient;
@@ -31,14 +34,9 @@ pub struct HttpClient(Arc<Inner>);
 struct Inner {
     client: Client<Http1>,
     options: HttpClientOptions,
-    /// TLS as the options say, made when it is first needed: reading the system's roots takes milliseconds.
-    tls: OnceLock<TlsClient>,
-    /// Targets by origin, so that a call makes none anew.
-    targets: RwLock<HashMap<Box<str>, Target>>,
+    routes: Routes,
+    worker: Worker,
 }
-
-/// Origins remembered at most; beyond that the table starts anew.
-const MOST_TARGETS: usize = 10_000;
 
 impl HttpClient {
     /// A client on this engine, with the defaults. It does not keep the engine alive.
@@ -46,11 +44,30 @@ impl HttpClient {
         Self::with_options(engine, HttpClientOptions::default())
     }
 
+    /// Settings, to be changed.
+    pub fn builder() -> HttpClientBuilder {
+        HttpClientBuilder::default()
+    }
+
     /// A client with these settings.
     pub fn with_options(engine: &Engine, options: HttpClientOptions) -> Self {
         let lives = millstream_server::lives(engine);
         let client = Client::new(engine, lives, options.http.clone(), options.client.clone());
-        Self(Arc::new(Inner { client, options, tls: OnceLock::new(), targets: RwLock::default() }))
+        Self::over(engine, client, options)
+    }
+
+    /// A client with these settings and another resolver of names.
+    pub fn with_resolver(engine: &Engine, options: HttpClientOptions, resolver: Arc<dyn Resolve>) -> Self {
+        let lives = millstream_server::lives(engine);
+        let (http, general) = (options.http.clone(), options.client.clone());
+        let client = Client::with_resolver(engine, lives, http, general, resolver);
+        Self::over(engine, client, options)
+    }
+
+    fn over(engine: &Engine, client: Client<Http1>, options: HttpClientOptions) -> Self {
+        let routes = Routes::new(&options);
+        let worker = engine.workers()[0].clone();
+        Self(Arc::new(Inner { client, options, routes, worker }))
     }
 
     /// The settings.
@@ -66,6 +83,10 @@ impl HttpClient {
     /// Closes all idle connections now; those in use as they come back.
     pub fn close_idle(&self) {
         self.0.client.close_idle();
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.0.worker
     }
 
     /// A request with this method.
@@ -106,46 +127,66 @@ impl HttpClient {
         self.request(Method::DELETE, url)
     }
 
-    /// Sends a request and gives its reply.
+    /// Sends a request, follows where it leads, and gives the reply.
     pub(crate) async fn execute(&self, request: ClientRequest) -> Result<Response> {
-        let ClientRequest { method, url, headers, body, timeout, is_idempotent } = request;
-        let target = self.target(&url)?;
-        let mut wire = WireRequest::new(method, url.target(), url.origin().host_field().clone());
-        (wire.headers, wire.body, wire.is_idempotent) = (headers, body, is_idempotent);
+        let options = &self.0.options;
+        let ClientRequest { mut url, mut wire, timeout } = request;
         let mut call = Call::new();
         call.timeout = timeout;
-        let reply = self.0.client.call(&target, wire, call).await?;
-        Ok(Response::new(reply, url, self.0.options.max_body))
+        wire.accepts_coding = options.decompresses
+            && !wire.headers.contains(&ACCEPT_ENCODING)
+            && !wire.headers.contains(&RANGE);
+        let decodes = wire.accepts_coding;
+        let mut reply = self.exchange(&url, wire, call).await?;
+        if let Some(sent) = reply.sent.take()
+            && options.max_redirects > 0
+        {
+            (reply, url) = Box::pin(self.follow(sent, reply, url)).await?;
+        }
+        if decodes {
+            reply.body = decode::decode(&mut reply.head, reply.body, options.max_decompression_ratio);
+        }
+        Ok(Response::new(reply, url, options.max_body))
     }
 
-    /// Where a URL's connections go.
-    fn target(&self, url: &Url) -> Result<Target> {
-        let key = url.origin().key();
-        let known = self.0.targets.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        if let Some(target) = known {
-            return Ok(target);
+    /// One request, one reply.
+    #[inline]
+    async fn exchange(&self, url: &Url, mut wire: WireRequest, call: Call) -> Result<WireReply> {
+        let Inner { client, options, routes, .. } = &*self.0;
+        let route: Route = routes.find(url)?;
+        route.address(&mut wire, url);
+        let Some(jar) = &options.cookies else { return client.call(&route.target, wire, call).await };
+        // A Cookie field of the caller's own is the whole truth.
+        if !wire.headers.contains(&COOKIE)
+            && let Some(cookies) = jar.header(url)
+        {
+            wire.own.append(COOKIE, cookies);
         }
-        let mut target = Target::host(url.host(), url.port());
-        if url.origin().scheme() == Scheme::Https {
-            target = target.with_tls(self.tls()?, url.host());
-        }
-        let mut targets = self.0.targets.write().unwrap_or_else(PoisonError::into_inner);
-        if targets.len() >= MOST_TARGETS {
-            targets.clear();
-        }
-        targets.insert(key.into(), target.clone());
-        Ok(target)
+        let reply = client.call(&route.target, wire, call).await?;
+        jar.learn(url, &reply.head.fields);
+        Ok(reply)
     }
 
-    fn tls(&self) -> Result<TlsClient> {
-        if let Some(tls) = &self.0.options.tls {
-            return Ok(tls.clone());
+    /// Goes where a redirect leads, and on, within the first call's deadline.
+    async fn follow(&self, mut sent: Sent, mut reply: WireReply, mut url: Url) -> Result<(WireReply, Url)> {
+        let most = self.0.options.max_redirects;
+        let mut hops = 0;
+        while let Some(location) = redirect::location(reply.head.status, &reply.head.fields) {
+            hops += 1;
+            if hops > most {
+                return Err(redirect::too_many(&url, most));
+            }
+            url = redirect::turn(&mut sent, &url, reply.head.status, location)?;
+            redirect::drain(reply.body, sent.deadline).await;
+            let (mut request, deadline) = (sent.request, sent.deadline);
+            request.own = crate::Headers::new();
+            reply = self.exchange(&url, request, Call::new().with_deadline(deadline)).await?;
+            match reply.sent.take() {
+                Some(next) => sent = next,
+                None => break,
+            }
         }
-        if let Some(tls) = self.0.tls.get() {
-            return Ok(tls.clone());
-        }
-        let made = TlsClient::builder().with_alpn(["http/1.1"]).build()?;
-        Ok(self.0.tls.get_or_init(|| made).clone())
+        Ok((reply, url))
     }
 }
 

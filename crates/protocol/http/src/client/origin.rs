@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use millstream_base::{Deadline, Error, Kind, Origin as Fault, Result, Seen};
 use millstream_transport::Conn;
 use millstream_transport::tls::TlsClient;
@@ -79,6 +79,11 @@ impl Origin {
         &self.key
     }
 
+    /// `host:port`, the port always there: what CONNECT asks for.
+    pub(crate) fn authority(&self) -> String {
+        authority(&self.host, self.port, 0)
+    }
+
     /// The value of the Host field.
     pub(crate) fn host_field(&self) -> &HeaderValue {
         &self.host_field
@@ -119,6 +124,19 @@ impl Tunnel {
         protocol: &Http1,
         deadline: Deadline,
     ) -> Result<Http1Session> {
+        self.ask(&mut conn, protocol).await.map_err(|error| error.with_target(self.name()))?;
+        let conn = match &self.tls {
+            Some((tls, name)) => conn.start_tls(tls, name, deadline).await,
+            None => Ok(conn),
+        };
+        Ok(Http1Session { conn: conn.map_err(|error| error.with_target(self.name()))? })
+    }
+
+    fn name(&self) -> String {
+        format!("{} through a proxy", self.authority)
+    }
+
+    async fn ask(&self, conn: &mut Conn, protocol: &Http1) -> Result<()> {
         let mut out = Vec::new();
         encode::encode_request_line(&mut out, &Method::CONNECT, &self.authority)?;
         encode::encode_raw_field(&mut out, "Host", self.authority.as_bytes())?;
@@ -128,40 +146,52 @@ impl Tunnel {
         out.extend_from_slice(b"\r\n");
         conn.write_all(&out).await?;
         conn.flush().await?;
-        read_answer(&mut conn, protocol).await?;
-        let conn = match &self.tls {
-            Some((tls, name)) => conn.start_tls(tls, name, deadline).await?,
-            None => conn,
-        };
-        Ok(Http1Session { conn })
+        read_answer(conn, protocol).await
     }
 }
 
 async fn read_answer(conn: &mut Conn, protocol: &Http1) -> Result<()> {
     let (mut input, mut head, mut progress) = (Vec::new(), ResponseHead::new(), Progress::default());
     loop {
-        // One byte at a time would be safe against reading into the tunnel; a proxy sends nothing after its head until
-        // we speak, so what follows in the same read is a broken proxy.
+        // A proxy sends nothing into a tunnel before we speak: what follows its head in the same read is none of ours.
         if conn.read_buf(&mut input).await? == 0 {
             return Err(refused("the proxy closed without an answer"));
         }
-        match parse_response(&input, &protocol.head, &Method::CONNECT, &mut head, &mut progress) {
-            Err(reject) => {
-                return Err(refused(&format!("the proxy's answer is malformed: {}", reject.reason)));
+        while let Some(used) = parse_answer(&input, protocol, &mut head, &mut progress)? {
+            if !head.is_interim() {
+                return check_answer(head.status, used == input.len());
             }
-            Ok(Parse::Partial) if input.len() > ANSWER_BYTES => {
-                return Err(refused("the proxy's answer is too long"));
-            }
-            Ok(Parse::Partial) => {}
-            Ok(Parse::Complete(_)) if !head.status.is_success() => {
-                return Err(refused(&format!("the proxy answered CONNECT with {}", head.status)));
-            }
-            Ok(Parse::Complete(used)) if used < input.len() => {
-                return Err(refused("the proxy sent data before the tunnel was used"));
-            }
-            Ok(Parse::Complete(_)) => return Ok(()),
+            input.drain(..used);
+        }
+        if input.len() > ANSWER_BYTES {
+            return Err(refused("the proxy's answer is too long"));
         }
     }
+}
+
+/// The length of a head, once it is whole.
+fn parse_answer(
+    input: &[u8],
+    protocol: &Http1,
+    head: &mut ResponseHead,
+    progress: &mut Progress,
+) -> Result<Option<usize>> {
+    match parse_response(input, &protocol.head, &Method::CONNECT, head, progress) {
+        Ok(Parse::Complete(used)) => Ok(Some(used)),
+        Ok(Parse::Partial) => Ok(None),
+        Err(reject) => Err(refused(&format!("the proxy's answer is malformed: {}", reject.reason))),
+    }
+}
+
+fn check_answer(status: StatusCode, is_all: bool) -> Result<()> {
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        let message = "the proxy wants other credentials (407)";
+        return Err(Error::new(Kind::Policy, Fault::Caller, message).with_seen(Seen::No));
+    }
+    if !status.is_success() {
+        return Err(refused(&format!("the proxy answered CONNECT with {status}")));
+    }
+    if is_all { Ok(()) } else { Err(refused("the proxy sent data before the tunnel was used")) }
 }
 
 fn refused(why: &str) -> Error {

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE, USER_AGENT,
+};
 use http::{HeaderMap, Method};
 use millstream_base::{Error, Result};
 use serde::Serialize;
 
-use super::{HttpClient, Response, Url};
+use super::wire::WireRequest;
+use super::{Form, HttpClient, Response, Url};
 use crate::{Body, Headers};
 
 /// A request in the making. An error in its making is told by [`RequestBuilder::send`].
@@ -21,34 +24,24 @@ pub struct RequestBuilder {
 /// A request as the client carries it through redirects and retries.
 #[derive(Debug)]
 pub(crate) struct ClientRequest {
-    pub(crate) method: Method,
     pub(crate) url: Url,
-    pub(crate) headers: Headers,
-    pub(crate) body: Body,
+    /// Without target and Host: they come with the URL.
+    pub(crate) wire: WireRequest,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) is_idempotent: Option<bool>,
 }
 
 impl RequestBuilder {
     pub(crate) fn new(client: HttpClient, method: Method, url: Result<Url>) -> Self {
         let request = url.map(|url| {
-            let credentials = url.credentials().cloned();
-            let mut request = ClientRequest {
-                method,
-                url,
-                headers: Headers::new(),
-                body: Body::empty(),
-                timeout: None,
-                is_idempotent: None,
-            };
-            request.headers.append(ACCEPT, HeaderValue::from_static("*/*"));
+            let mut wire = WireRequest::new(method, url.shared_target(), url.origin().host_field().clone());
+            wire.headers.append(ACCEPT, HeaderValue::from_static("*/*"));
             if let Some(agent) = &client.options().user_agent {
-                request.headers.append(USER_AGENT, agent.clone());
+                wire.headers.append(USER_AGENT, agent.clone());
             }
-            if let Some((user, password)) = credentials {
-                request.headers.append(AUTHORIZATION, basic(&user, &password));
+            if let Some((user, password)) = url.credentials() {
+                wire.headers.append(AUTHORIZATION, basic(user, password));
             }
-            request
+            ClientRequest { url, wire, timeout: None }
         });
         Self { client, request }
     }
@@ -72,7 +65,7 @@ impl RequestBuilder {
             let name = name.try_into().map_err(|error| Error::invalid(format!("bad field name: {error}")))?;
             let value =
                 value.try_into().map_err(|error| Error::invalid(format!("bad value of {name}: {error}")))?;
-            request.headers.set(name, value);
+            request.wire.headers.set(name, value);
             Ok(())
         })
     }
@@ -81,11 +74,10 @@ impl RequestBuilder {
     pub fn headers(self, headers: HeaderMap) -> Self {
         self.change(|request| {
             for name in headers.keys() {
-                request.headers.remove(name);
+                request.wire.headers.remove(name);
             }
-            request
-                .headers
-                .extend(Headers::from(headers.clone()).iter().map(|(n, v)| (n.clone(), v.clone())));
+            let more = Headers::from(headers);
+            request.wire.headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
             Ok(())
         })
     }
@@ -105,7 +97,7 @@ impl RequestBuilder {
     /// With this body.
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.change(|request| {
-            request.body = body.into();
+            request.wire.body = body.into();
             Ok(())
         })
     }
@@ -115,8 +107,8 @@ impl RequestBuilder {
         self.change(|request| {
             let bytes = serde_json::to_vec(value)
                 .map_err(|error| Error::invalid("not possible as JSON").with_source(error))?;
-            request.headers.set_default(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            request.body = bytes.into();
+            request.wire.headers.set_default(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.wire.body = bytes.into();
             Ok(())
         })
     }
@@ -127,10 +119,25 @@ impl RequestBuilder {
             let text = serde_urlencoded::to_string(pairs)
                 .map_err(|error| Error::invalid("a form can't be made of this").with_source(error))?;
             let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-            request.headers.set_default(CONTENT_TYPE, form);
-            request.body = text.into();
+            request.wire.headers.set_default(CONTENT_TYPE, form);
+            request.wire.body = text.into();
             Ok(())
         })
+    }
+
+    /// With this form as the body: fields and files.
+    pub fn multipart(self, form: Form) -> Self {
+        self.change(|request| {
+            request.wire.headers.set(CONTENT_TYPE, form.content_type());
+            request.wire.body = form.into_body();
+            Ok(())
+        })
+    }
+
+    /// Asks the server to switch to this protocol, as `websocket` is one. If it does, the reply's status is 101 and
+    /// [`Response::into_upgraded`] gives the raw connection.
+    pub fn upgrade(self, protocol: &str) -> Self {
+        self.header(CONNECTION, "upgrade").header(UPGRADE, protocol)
     }
 
     /// With basic credentials.
@@ -139,7 +146,7 @@ impl RequestBuilder {
             if user.contains(':') {
                 return Err(Error::invalid("a user name of basic credentials can't hold a colon"));
             }
-            request.headers.set(AUTHORIZATION, basic(user, password));
+            request.wire.headers.set(AUTHORIZATION, basic(user, password));
             Ok(())
         })
     }
@@ -150,7 +157,7 @@ impl RequestBuilder {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
                 .map_err(|_| Error::invalid("a bearer token with forbidden bytes"))?;
             value.set_sensitive(true);
-            request.headers.set(AUTHORIZATION, value);
+            request.wire.headers.set(AUTHORIZATION, value);
             Ok(())
         })
     }
@@ -166,7 +173,7 @@ impl RequestBuilder {
     /// Says that the server may see this request twice without harm, whatever its method: it can be tried again then.
     pub fn idempotent(self) -> Self {
         self.change(|request| {
-            request.is_idempotent = Some(true);
+            request.wire.is_idempotent = Some(true);
             Ok(())
         })
     }
@@ -182,7 +189,7 @@ impl RequestBuilder {
     }
 }
 
-fn basic(user: &str, password: &str) -> HeaderValue {
+pub(crate) fn basic(user: &str, password: &str) -> HeaderValue {
     use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
     let mut value =

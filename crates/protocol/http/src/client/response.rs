@@ -6,6 +6,7 @@ use millstream_base::{Error, Kind, Origin, Result};
 use serde::de::DeserializeOwned;
 
 use super::Url;
+use super::charset::Charset;
 use super::head::ReplyHead;
 use super::upgraded::UpgradedConn;
 use super::wire::WireReply;
@@ -102,16 +103,18 @@ impl Response {
         self.body.collect(limit).await.map_err(|error| error.with_target(url.to_string()))
     }
 
-    /// The whole body as text, within the client's limit: UTF-8, or what its charset says if that is a form of Latin-1.
+    /// The whole body as text, within the client's limit, in the charset that Content-Type names: UTF-8 (also without one)
+    /// or windows-1252, as which the standard of browsers reads all that is called Latin-1 or ASCII. A byte order mark
+    /// of UTF-8 is left out.
     /// Dropping the future closes the connection.
     ///
     /// # Errors
-    /// As [`Response::bytes`], and when it is not UTF-8.
+    /// As [`Response::bytes`], and when it is not text in that charset, or the charset is another.
     pub async fn text(self) -> Result<String> {
         let url = self.url.clone();
+        let charset = Charset::of(self.header("content-type"));
         let bytes = self.bytes().await?;
-        let not_text = |_| Error::protocol("the body is not UTF-8").with_target(url.to_string());
-        String::from_utf8(bytes.into()).map_err(not_text)
+        charset.and_then(|charset| charset.decode(bytes)).map_err(|error| error.with_target(url.to_string()))
     }
 
     /// The whole body as JSON, within the client's limit. Dropping the future closes the connection.
@@ -139,9 +142,16 @@ impl Response {
         self.body
     }
 
-    /// The raw connection, when the server switched protocols (101, or 2xx to CONNECT), and the bytes it sent already.
-    pub fn into_upgraded(self) -> Option<UpgradedConn> {
-        self.upgraded
+    /// The raw connection, when the server switched protocols (101, or 2xx to CONNECT).
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] with the status when it did not.
+    pub fn into_upgraded(self) -> Result<UpgradedConn> {
+        let status = self.head.status;
+        self.upgraded.ok_or_else(|| {
+            let message = format!("answered with {status} instead of switching protocols");
+            Error::new(Kind::Policy, Origin::Peer, message).with_target(self.url.to_string())
+        })
     }
 }
 

@@ -39,6 +39,10 @@ impl Url {
         &self.target
     }
 
+    pub(crate) fn shared_target(&self) -> Arc<str> {
+        self.target.clone()
+    }
+
     /// The path, percent-encoded.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or("/")

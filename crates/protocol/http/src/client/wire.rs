@@ -1,5 +1,6 @@
 //! HTTP/1 as a protocol of a [`millstream_client::Client`]: requests and replies as they are on the wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -8,6 +9,7 @@ use millstream_base::{Deadline, Error, Result};
 use millstream_client::{Failed, Lease, Protocol, Target};
 use millstream_transport::Conn;
 
+use super::decode::ACCEPT_ENCODING;
 use super::exchange::Exchange;
 use super::head::ReplyHead;
 use super::origin::Tunnel;
@@ -47,11 +49,15 @@ pub struct WireRequest {
     /// The method.
     pub method: Method,
     /// The target as it stands in the request line: `/path?query`, or an absolute URL to a proxy.
-    pub target: String,
+    pub target: Arc<str>,
     /// The Host field.
     pub host: HeaderValue,
     /// The other fields.
     pub headers: Headers,
+    /// Fields of this hop only: a jar's cookies, who we are to a proxy.
+    pub(crate) own: Headers,
+    /// Whether a coded body is welcome.
+    pub(crate) accepts_coding: bool,
     /// The body.
     pub body: Body,
     /// Whether doing it twice does harm, when the method alone does not tell (an idempotency key).
@@ -60,9 +66,10 @@ pub struct WireRequest {
 
 impl WireRequest {
     /// A request without fields and body.
-    pub fn new(method: Method, target: impl Into<String>, host: HeaderValue) -> Self {
-        let (headers, body) = (Headers::new(), Body::empty());
-        Self { method, target: target.into(), host, headers, body, is_idempotent: None }
+    pub fn new(method: Method, target: impl Into<Arc<str>>, host: HeaderValue) -> Self {
+        let (headers, own, body) = (Headers::new(), Headers::new(), Body::empty());
+        let (accepts_coding, is_idempotent) = (false, None);
+        Self { method, target: target.into(), host, headers, own, accepts_coding, body, is_idempotent }
     }
 
     /// Appends the head. The body's framing is the last field, so that nothing a caller set can differ from it.
@@ -73,6 +80,12 @@ impl WireRequest {
             if !is_ours(name) {
                 encode::encode_field(out, name, value);
             }
+        }
+        if self.accepts_coding {
+            out.extend_from_slice(ACCEPT_ENCODING);
+        }
+        for (name, value) in self.own.iter() {
+            encode::encode_field(out, name, value);
         }
         match self.body.len() {
             Some(0) if !expects_body(&self.method) => {}
@@ -145,17 +158,19 @@ pub(crate) struct Sent {
     pub(crate) request: WireRequest,
     /// Is its body still whole?
     pub(crate) is_repeatable: bool,
+    /// The call's.
+    pub(crate) deadline: Deadline,
 }
 
 impl Sent {
     /// What is left of a request: a body that is a stream is gone once it was touched.
-    pub(crate) fn new(mut request: WireRequest, outgoing: &mut Outgoing) -> Self {
+    pub(crate) fn new(mut request: WireRequest, outgoing: &mut Outgoing, deadline: Deadline) -> Self {
         let is_begun = outgoing.is_body_begun();
         if let Some(body) = outgoing.take_untouched_body() {
             request.body = body;
         }
         let is_repeatable = !is_begun || request.body.try_clone().is_some_and(|body| !body.is_empty());
-        Self { request, is_repeatable }
+        Self { request, is_repeatable, deadline }
     }
 }
 

@@ -77,6 +77,12 @@ impl Fields {
         Iter { fields: self, spans: self.spans.iter() }
     }
 
+    /// Forgets all fields of this name, letter case ignored.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let Self { bytes, spans } = self;
+        spans.retain(|span| !bytes[span.name.range()].eq_ignore_ascii_case(name.as_bytes()));
+    }
+
     /// How many fields there are.
     #[inline]
     pub fn len(&self) -> usize {
