@@ -56,12 +56,12 @@ pub(crate) fn plan(urls: &[Url], output: Option<&Path>) -> Result<Vec<Job>> {
 /// The end of what a body that is not whole yet is called.
 pub(crate) const PART: &str = ".part";
 /// The end of what says how to go on with a part.
-pub(crate) const RESUME: &str = ".resume";
+pub(crate) const NOTE: &str = ".part.from";
 
 /// `name`, or `name.2` and so on when it is taken; neither it nor its part is that of another.
 fn free_name(name: &str, taken: &mut HashSet<String>) -> String {
     let with = |number: u32| if number == 1 { name.to_owned() } else { format!("{name}.{number}") };
-    let names = |name: &str| [name.to_owned(), format!("{name}{PART}"), format!("{name}{RESUME}")];
+    let names = |name: &str| [name.to_owned(), format!("{name}{PART}"), format!("{name}{NOTE}")];
     let free = (1..).map(with).find(|name| names(name).iter().all(|name| !taken.contains(name)));
     let free = free.expect("there are more numbers than URLs");
     taken.extend(names(&free));
@@ -148,11 +148,11 @@ mod tests {
             "http://b/x",
             "http://c/x.part",
             "http://d/x.2",
-            "http://e/y.resume",
+            "http://e/y.part.from",
             "http://f/y",
         ];
         let names = names(&urls, None);
-        assert_eq!(names, ["x", "x.2", "x.part.2", "x.2.2", "y.resume", "y.2"]);
+        assert_eq!(names, ["x", "x.2", "x.part.2", "x.2.2", "y.part.from", "y.2"]);
         let all: HashSet<_> = names.iter().flat_map(|name| [name.clone(), format!("{name}{PART}")]).collect();
         assert_eq!(all.len(), 2 * names.len());
     }

@@ -1,6 +1,6 @@
 //! How to go on with a part: what of it is there, and which version of the resource it belongs to.
 //!
-//! Beside `x.part` lies `x.resume`: the URL on one line, a validator on the next. Without it a part can't be trusted: the
+//! Beside `x.part` lies `x.part.from`: the URL on one line, a validator on the next. Without it a part can't be trusted: the
 //! resource may have changed since.
 
 use std::io;
@@ -10,7 +10,7 @@ use millstream::Result;
 use millstream::http::Url;
 use millstream::http::client::Response;
 
-use super::plan::RESUME;
+use super::plan::NOTE;
 use super::sink::{self, Draft, with_end};
 
 /// A part that may be continued.
@@ -22,7 +22,7 @@ pub(crate) struct Part {
 }
 
 fn note(draft: &Draft) -> PathBuf {
-    with_end(&draft.whole, RESUME)
+    with_end(&draft.whole, NOTE)
 }
 
 /// What an earlier try left behind for this URL.
@@ -49,6 +49,9 @@ pub(crate) fn is_remembered(draft: &Draft) -> bool {
 
 /// Removes the note.
 pub(crate) fn forget(draft: &Draft) -> Result<()> {
+    if draft.part == draft.whole {
+        return Ok(());
+    }
     let note = note(draft);
     match std::fs::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(sink::failed(error, &note)),

@@ -204,7 +204,7 @@ fn broken_off(folder: &Folder, address: &str) {
     let ended = get_in(folder, &[address, "-o", "a"]);
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr.contains("--resume goes on with it"), "{}", ended.stderr);
-    assert_eq!(names(folder), ["a.part", "a.resume"]);
+    assert_eq!(names(folder), ["a.part", "a.part.from"]);
     assert_eq!(read(folder, "a.part"), "hello");
 }
 
@@ -304,7 +304,7 @@ fn reset_within_the_body_keeps_what_arrived() {
     let ended = program.wait();
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr.contains("reset"), "{}", ended.stderr);
-    assert_eq!(names(&folder), ["a.part", "a.resume"]);
+    assert_eq!(names(&folder), ["a.part", "a.part.from"]);
 }
 
 #[test]
