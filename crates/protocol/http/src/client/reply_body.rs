@@ -54,7 +54,7 @@ impl ReplyBody {
         let decoder = match framing {
             Framing::None => Decoder::Length(0),
             Framing::Length(length) => Decoder::Length(length),
-            Framing::Chunked => Decoder::Chunked(Box::new(ChunkedDecoder::new())),
+            Framing::Chunked => Decoder::Chunked(Box::default()),
             Framing::UntilClose => Decoder::UntilClose,
         };
         // Bytes made of a Vec are unique: this copies nothing.
