@@ -12,13 +12,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use millstream::http::{HttpClient, HttpClientOptions};
-use millstream::transport::tls::TlsClient;
+use millstream::http::HttpClient;
 use millstream::{Engine, Error, Result, spawn_local};
 
 use crate::exit::{Exit, complain};
 
 pub(crate) use options::Options;
+use options::Way;
 use plan::{Job, Place, plan};
 use progress::Progress;
 use sink::Writers;
@@ -28,7 +28,7 @@ use transfer::Transfer;
 pub(crate) fn run(options: Options, is_quiet: bool) -> Result<Exit> {
     let jobs = plan(&options.urls, options.output.as_deref())?;
     let engine = Engine::builder().workers(1).build()?;
-    let client = HttpClient::with_options(&engine, client_options(&options)?);
+    let client = client(&options, &engine)?;
     let (writers, gone) = Writers::new();
     let lanes = Lanes {
         options,
@@ -114,15 +114,19 @@ fn line(url: &str, error: &Error) -> String {
 /// Nobody reads our output.
 const SIGPIPE: u8 = 13;
 
-fn client_options(options: &Options) -> Result<HttpClientOptions> {
-    let mut settings = HttpClientOptions::default();
+/// Bodies are written as they came: what is compressed stays so.
+fn client(options: &Options, engine: &Engine) -> Result<HttpClient> {
+    let mut client = HttpClient::builder().max_redirects(options.max_redirects).without_decompression();
     if let Some(deadline) = options.deadline {
-        settings.client.call_timeout = deadline;
+        client = client.timeout(deadline);
     }
     if options.insecure {
-        let tls =
-            TlsClient::builder().danger_accept_invalid_certificates().with_alpn(["http/1.1"]).build()?;
-        settings.tls = Some(tls);
+        client = client.danger_accept_invalid_certificates();
     }
-    Ok(settings)
+    client = match &options.proxy {
+        None => client,
+        Some(Way::Direct) => client.without_proxies(),
+        Some(Way::Through(proxy)) => client.proxy(proxy.clone()),
+    };
+    client.build(engine)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use millstream::http::client::Proxy;
 use millstream::http::{HeaderName, HeaderValue, Url};
 
 use crate::span;
@@ -32,6 +33,12 @@ pub(crate) struct Options {
     /// How long each URL may take, body included; without it there are only limits on silence
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     pub(crate) deadline: Option<Duration>,
+    /// Follows at most this many redirects
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) max_redirects: u32,
+    /// Goes through this proxy, or through none when it is empty, whatever the environment says
+    #[arg(short = 'x', long, value_name = "URL", value_parser = proxy)]
+    pub(crate) proxy: Option<Way>,
     /// Accepts any certificate: whoever stands between can read and change all
     #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
@@ -44,6 +51,20 @@ pub(crate) struct Options {
 fn url(text: &str) -> Result<Url, String> {
     let url = if text.contains("://") { text.parse() } else { format!("http://{text}").parse() };
     url.map_err(|error: millstream::Error| error.to_string())
+}
+
+/// How URLs are reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    Direct,
+    Through(Proxy),
+}
+
+fn proxy(text: &str) -> Result<Way, String> {
+    if text.is_empty() {
+        return Ok(Way::Direct);
+    }
+    Proxy::all(text).map(Way::Through).map_err(|error| error.to_string())
 }
 
 /// `Name: value`.

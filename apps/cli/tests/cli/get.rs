@@ -132,6 +132,54 @@ fn request_says_what_it_was_told_to() {
 }
 
 #[test]
+fn redirects_are_followed_and_do_not_choose_the_name() {
+    let server = Scripted::always(|_, conn| {
+        let target = conn.read_request().target;
+        match &*target {
+            "/a" => conn.send(
+                "HTTP/1.1 302 Found\r\nLocation: /.bashrc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            ),
+            "/.bashrc" => conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"),
+            _ => conn
+                .send("HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        };
+    });
+    let folder = Folder::new();
+    assert_eq!(get_in(&folder, &[&url(&server, "/a"), "-o", "."]).code(), 0);
+    assert_eq!((names(&folder), read(&folder, "a")), (vec!["a".to_owned()], "hi".to_owned()));
+    let endless = get_in(&folder, &["--max-redirects", "3", &url(&server, "/b")]);
+    assert_eq!(endless.code(), 1);
+    assert!(endless.stderr.contains("too many redirects (limit 3)"), "{}", endless.stderr);
+}
+
+#[test]
+fn proxy_gets_the_whole_url() {
+    let asked = |conn: &mut RawConn| {
+        assert_eq!(conn.read_request().target, "http://site.invalid/a?b");
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    };
+    let proxy = Scripted::serve([asked, asked]);
+    let told = run(&["get", "--proxy", &proxy.address().to_string(), "http://site.invalid/a?b"]);
+    assert_eq!((told.code(), &*told.stdout), (0, "hi"), "{}", told.stderr);
+    let variable = format!("http://{}", proxy.address());
+    let mut command = command(&["get", "http://site.invalid/a?b"]);
+    assert_eq!(Program::start(command.env("http_proxy", &variable)).wait().stdout, "hi");
+    let refused = Program::start(command.arg("--proxy").arg("")).wait();
+    assert_eq!(refused.code(), 1, "{}", refused.stdout);
+    proxy.finish();
+}
+
+#[test]
+fn body_is_written_as_it_came() {
+    let server = Scripted::serve([|conn: &mut RawConn| {
+        assert_eq!(conn.read_request().fields.get("accept-encoding"), None);
+        conn.send("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc");
+    }]);
+    assert_eq!(run(&["get", &url(&server, "/a.gz")]).stdout, "abc");
+    server.finish();
+}
+
+#[test]
 fn status_of_400_and_more_is_a_failure_that_makes_no_file() {
     let refuse = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
     let server = Scripted::serve([answer(refuse), answer(refuse)]);
