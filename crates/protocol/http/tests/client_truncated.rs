@@ -68,7 +68,7 @@ fn outcomes(
         }
         outcomes
     });
-    assert_eq!(server.accepted().value(), count as u64, "{}: a fresh connection each", reply.name);
+    assert_eq!(server.accepted().wait_for(count as u64), count as u64, "{}: one connection each", reply.name);
     outcomes
 }
 
