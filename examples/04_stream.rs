@@ -1,7 +1,7 @@
 //! Streams in both directions with back-pressure: nobody holds more than a few pieces, however much flows.
 //!
-//! A server that counts what is uploaded, echoes it, or sends without an end; a client that uploads and downloads; then
-//! both end. With `--listen` the server stays, for curl.
+//! A server that counts what is uploaded, echoes it, or sends without an end, and a client that uploads, does both at
+//! once, and downloads; then both end. With `--listen` the server stays, for curl.
 //!
 //! ```sh
 //! cargo run --release --example 04_stream -- --mib 1024
@@ -46,6 +46,7 @@ fn main() -> Result<()> {
         }
         let (client, base) = (HttpClient::new(&engine), format!("http://{}", running.local_addr()));
         upload(&client, &base, options.mib * PIECES_PER_MIB).await?;
+        echo(&client, &base, options.mib * PIECES_PER_MIB).await?;
         download(&client, &base, options.mib * PIECES_PER_MIB).await
     })?
 }
@@ -84,6 +85,19 @@ async fn upload(client: &HttpClient, base: &str, pieces: usize) -> Result<()> {
     let counted = response.error_for_status()?.text().await?;
     assert_eq!(counted, (pieces * PIECE_BYTES).to_string());
     report("uploaded", pieces * PIECE_BYTES, started);
+    Ok(())
+}
+
+/// Uploads and reads what comes back at the same time.
+async fn echo(client: &HttpClient, base: &str, pieces: usize) -> Result<()> {
+    let started = Instant::now();
+    let mut response = client.post(format!("{base}/echo").as_str()).body(zeros(pieces)).send().await?;
+    let mut bytes = 0;
+    while let Some(piece) = response.chunk().await? {
+        bytes += piece.len();
+    }
+    assert_eq!(bytes, pieces * PIECE_BYTES);
+    report("echoed", bytes, started);
     Ok(())
 }
 
