@@ -180,9 +180,9 @@ fn what_the_server_says_of_its_patience_is_believed() {
             serve(conn, |_| format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{field}\r\nok"));
         });
         let (world, address) = (World::new(), url(server.address(), "/"));
-        block_on(async {
+        client_world::block_on_paused(async {
             text(world.client.get(address.as_str())).await.expect("answered");
-            tokio::time::sleep(pause).await;
+            tokio::time::advance(pause).await;
             text(world.client.post(address.as_str())).await.expect("answered");
         });
         let expected = if is_reused { 1 } else { 2 };

@@ -76,6 +76,12 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
+/// The same with a clock that the test advances.
+pub fn block_on_paused<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(future)
+}
+
 /// Lets the process open as many files as the system allows it.
 pub fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
