@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{Method, StatusCode};
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
-use millstream_client::{Failed, Lease, now};
+use millstream_client::{Failed, Lease, now, turn_now};
 use millstream_transport::{Cause, ConnState};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -31,7 +31,7 @@ use crate::server::scratch;
 pub(crate) struct Exchange<'a> {
     protocol: &'a Http1,
     lease: Lease<Http1>,
-    request: WireRequest,
+    request: Box<WireRequest>,
     outgoing: Outgoing,
     /// Sending failed with this; the reply that explains it is waited for.
     broken: Option<io::Error>,
@@ -55,9 +55,9 @@ impl<'a> Exchange<'a> {
     pub(crate) async fn run(
         protocol: &'a Http1,
         lease: Lease<Http1>,
-        mut request: WireRequest,
+        mut request: Box<WireRequest>,
         deadline: Deadline,
-    ) -> Result<WireReply, Failed<WireRequest>> {
+    ) -> Result<WireReply, Failed<Box<WireRequest>>> {
         let mut output = scratch::take_output();
         let upload = match request.encode(&mut output) {
             Ok(upload) => upload,
@@ -90,7 +90,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn begin(&mut self) {
-        let moment = now();
+        let moment = turn_now();
         let life = self.lease.conn_mut().life();
         life.set_state(ConnState::Busy, moment);
         life.count_message();
@@ -149,7 +149,7 @@ impl<'a> Exchange<'a> {
         let has_progress = self.outgoing.is_body_begun() && self.outgoing.written() != before;
         if has_progress || self.stall != self.outgoing.stall() {
             self.stall = self.outgoing.stall();
-            self.arm(now());
+            self.arm(turn_now());
         }
         Poll::Pending
     }
@@ -286,7 +286,7 @@ impl<'a> Exchange<'a> {
         let is_reused = self.lease.is_reused();
         let Self { protocol, lease, request, mut outgoing, input, head, deadline, .. } = self;
         if head.upgrade {
-            let upgraded = Some(UpgradedConn::new(lease, input.into()));
+            let upgraded = Some(Box::new(UpgradedConn::new(lease, input.into())));
             return WireReply { head, body: Body::empty(), upgraded, is_reused, sent: None };
         }
         let is_request_whole = outgoing.is_done();
@@ -308,7 +308,7 @@ impl<'a> Exchange<'a> {
         WireReply { head, body, upgraded: None, is_reused, sent }
     }
 
-    fn into_failed(mut self, error: Error) -> Failed<WireRequest> {
+    fn into_failed(mut self, error: Error) -> Failed<Box<WireRequest>> {
         let cause = match error.kind() {
             Kind::Timeout => Cause::TimeoutRead,
             Kind::Protocol | Kind::Limit => Cause::ProtocolError,
@@ -345,7 +345,7 @@ fn whole_body(framing: Framing, input: &[u8]) -> Option<bool> {
 #[inline]
 pub(crate) fn end_exchange(lease: Lease<Http1>, keeps_alive: bool, keep: Duration) {
     if keeps_alive && keep > Duration::ZERO {
-        lease.release_for(now(), keep);
+        lease.release_for(turn_now(), keep);
     } else {
         lease.close(Cause::PeerCloseHeader);
     }

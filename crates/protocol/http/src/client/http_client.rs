@@ -151,7 +151,7 @@ impl HttpClient {
 
     /// One request, one reply.
     #[inline]
-    async fn exchange(&self, url: &Url, mut wire: WireRequest, call: Call) -> Result<WireReply> {
+    async fn exchange(&self, url: &Url, mut wire: Box<WireRequest>, call: Call) -> Result<WireReply> {
         let Inner { client, options, routes, .. } = &*self.0;
         let route: Route = routes.find(url)?;
         route.address(&mut wire, url);

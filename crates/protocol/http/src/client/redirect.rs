@@ -101,7 +101,7 @@ mod tests {
 
     fn sent(method: &str, body: &'static str) -> Sent {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = WireRequest::new(method, "/", HeaderValue::from_static("a"));
+        let mut request = Box::new(WireRequest::new(method, "/", HeaderValue::from_static("a")));
         request.body = Body::from(body);
         for (name, value) in [
             (AUTHORIZATION, "secret"),

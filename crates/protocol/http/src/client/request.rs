@@ -26,14 +26,15 @@ pub struct RequestBuilder {
 pub(crate) struct ClientRequest {
     pub(crate) url: Url,
     /// Without target and Host: they come with the URL.
-    pub(crate) wire: WireRequest,
+    pub(crate) wire: Box<WireRequest>,
     pub(crate) timeout: Option<Duration>,
 }
 
 impl RequestBuilder {
     pub(crate) fn new(client: HttpClient, method: Method, url: Result<Url>) -> Self {
         let request = url.map(|url| {
-            let mut wire = WireRequest::new(method, url.shared_target(), url.origin().host_field().clone());
+            let mut wire =
+                Box::new(WireRequest::new(method, url.shared_target(), url.origin().host_field().clone()));
             wire.headers.append(ACCEPT, HeaderValue::from_static("*/*"));
             if let Some(agent) = &client.options().user_agent {
                 wire.headers.append(USER_AGENT, agent.clone());

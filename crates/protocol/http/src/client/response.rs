@@ -23,7 +23,7 @@ pub struct Response {
     url: Url,
     max_body: usize,
     is_reused: bool,
-    upgraded: Option<UpgradedConn>,
+    upgraded: Option<Box<UpgradedConn>>,
 }
 
 impl Response {
@@ -148,7 +148,7 @@ impl Response {
     /// [`Kind::Policy`] with the status when it did not.
     pub fn into_upgraded(self) -> Result<UpgradedConn> {
         let status = self.head.status;
-        self.upgraded.ok_or_else(|| {
+        self.upgraded.map(|upgraded| *upgraded).ok_or_else(|| {
             let message = format!("answered with {status} instead of switching protocols");
             Error::new(Kind::Policy, Origin::Peer, message).with_target(self.url.to_string())
         })

@@ -146,7 +146,7 @@ pub struct WireReply {
     /// The body; it holds the connection until it is read to its end.
     pub body: Body,
     /// The raw connection, when the reply is an upgrade.
-    pub upgraded: Option<UpgradedConn>,
+    pub upgraded: Option<Box<UpgradedConn>>,
     /// Whether the connection had served a call before.
     pub is_reused: bool,
     /// The request, when the reply is a redirect.
@@ -155,7 +155,7 @@ pub struct WireReply {
 
 /// A request that was sent, as far as it can be sent again.
 pub(crate) struct Sent {
-    pub(crate) request: WireRequest,
+    pub(crate) request: Box<WireRequest>,
     /// Is its body still whole?
     pub(crate) is_repeatable: bool,
     /// The call's.
@@ -164,7 +164,7 @@ pub(crate) struct Sent {
 
 impl Sent {
     /// What is left of a request: a body that is a stream is gone once it was touched.
-    pub(crate) fn new(mut request: WireRequest, outgoing: &mut Outgoing, deadline: Deadline) -> Self {
+    pub(crate) fn new(mut request: Box<WireRequest>, outgoing: &mut Outgoing, deadline: Deadline) -> Self {
         let is_begun = outgoing.is_body_begun();
         if let Some(body) = outgoing.take_untouched_body() {
             request.body = body;
@@ -182,7 +182,8 @@ impl std::fmt::Debug for WireReply {
 
 impl Protocol for Http1 {
     type Session = Http1Session;
-    type Request = WireRequest;
+    /// Boxed: it is handed through several layers, and moving a pointer is cheaper.
+    type Request = Box<WireRequest>;
     type Reply = WireReply;
 
     fn name(&self) -> &'static str {
@@ -199,13 +200,13 @@ impl Protocol for Http1 {
     async fn call(
         &self,
         lease: Lease<Self>,
-        request: WireRequest,
+        request: Box<WireRequest>,
         deadline: Deadline,
-    ) -> Result<WireReply, Failed<WireRequest>> {
+    ) -> Result<WireReply, Failed<Box<WireRequest>>> {
         Exchange::run(self, lease, request, deadline).await
     }
 
-    fn is_idempotent(&self, request: &WireRequest) -> bool {
+    fn is_idempotent(&self, request: &Box<WireRequest>) -> bool {
         request.may_repeat()
     }
 }
