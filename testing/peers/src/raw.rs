@@ -284,6 +284,11 @@ impl RawConn {
         self
     }
 
+    /// The same where the connection may be gone.
+    pub fn try_half_close(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// Closes with a reset, whatever was sent or received.
     pub fn reset(self) {
         // It fails only on a descriptor that is no socket.
