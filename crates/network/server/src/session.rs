@@ -54,6 +54,11 @@ impl Session {
         &self.timer
     }
 
+    /// The bytes and the deadline, to use at the same time.
+    pub fn conn_and_timer(&mut self) -> (&mut Conn, &Timer) {
+        (&mut self.conn, &self.timer)
+    }
+
     /// The connection waits for a message from `now` on, until the idle timeout and its grace are over.
     #[inline]
     pub fn on_idle(&self, now: Instant) {

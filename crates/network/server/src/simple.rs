@@ -1,16 +1,17 @@
 //! A server from a codec: all that a request/response protocol needs.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use millstream_base::codec::{Decode, Encode};
-use millstream_base::{Error, Kind, Result};
+use millstream_base::{Error, Kind, Phase, Result};
 use millstream_runtime::now;
-use millstream_transport::Cause;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use millstream_transport::{Cause, PeerEvent};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{Protocol, Session};
 
@@ -18,16 +19,26 @@ use crate::{Protocol, Session};
 ///
 /// `C` is copied for each connection, so it may keep state between messages. Requests that arrive together are answered
 /// together. A request that breaks the protocol, or is over its limits, closes the connection.
+///
+/// A handler whose client has gone is dropped, unless [`Simple::finish_abandoned`] says otherwise.
 pub struct Simple<C, H> {
     codec: C,
     handler: H,
     name: &'static str,
+    finishes: bool,
 }
 
 impl<C, H> Simple<C, H> {
     /// A server called `name` in metrics, from a codec and an async function from request to reply.
     pub fn new(name: &'static str, codec: C, handler: H) -> Self {
-        Self { codec, handler, name }
+        Self { codec, handler, name, finishes: false }
+    }
+
+    /// Lets handlers go on when their client has gone.
+    #[must_use]
+    pub fn finish_abandoned(mut self) -> Self {
+        self.finishes = true;
+        self
     }
 }
 
@@ -43,8 +54,13 @@ where
     fn serve(self: &Arc<Self>, session: Session) -> Self::Serve {
         let this = self.clone();
         Box::pin(async move {
-            let mut talk =
-                Talk { codec: this.codec.clone(), session, input: BytesMut::new(), output: BytesMut::new() };
+            let mut talk = Talk {
+                codec: this.codec.clone(),
+                session,
+                input: BytesMut::new(),
+                output: BytesMut::new(),
+                finishes: this.finishes,
+            };
             let cause = match talk.run(&this.handler).await {
                 Ok(cause) => cause,
                 Err(error) => {
@@ -63,6 +79,7 @@ where
 
 fn cause_of(error: &Error) -> Cause {
     match error.kind() {
+        Kind::Timeout if error.phase() == Some(Phase::Write) => Cause::TimeoutWrite,
         Kind::Timeout => Cause::TimeoutRead,
         Kind::Reset => Cause::ResetInRequest,
         Kind::Closed => Cause::PeerCloseHeader,
@@ -76,6 +93,7 @@ struct Talk<C> {
     session: Session,
     input: BytesMut,
     output: BytesMut,
+    finishes: bool,
 }
 
 impl<C> Talk<C> {
@@ -89,8 +107,8 @@ impl<C> Talk<C> {
             while let Some(request) = self.codec.decode(&mut self.input)? {
                 self.session.on_busy(now());
                 self.session.conn.life().count_message();
-                let reply = handler(request).await?;
-                self.codec.encode(reply, &mut self.output)?;
+                let Some(reply) = self.attend(handler(request)).await else { return Ok(Cause::Cancelled) };
+                self.codec.encode(reply?, &mut self.output)?;
                 if self.output.len() >= FLUSH_BYTES {
                     self.flush().await?;
                 }
@@ -105,12 +123,57 @@ impl<C> Talk<C> {
         }
     }
 
+    /// Runs a handler to its end; `None` when its client went first.
+    async fn attend<F: Future>(&mut self, call: F) -> Option<F::Output> {
+        let mut call = pin!(call);
+        let (finishes, mut is_gone) = (self.finishes, false);
+        let (conn, timer) = self.session.conn_and_timer();
+        timer.disarm();
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = call.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if !finishes && !is_gone {
+                match conn.poll_peer(cx) {
+                    Poll::Ready(PeerEvent::Reset(_)) => return Poll::Ready(None),
+                    Poll::Ready(PeerEvent::Fin) => {
+                        is_gone = true;
+                        timer.arm(now() + HALF_CLOSE_GRACE);
+                    }
+                    // Behind unread bytes nobody sees it leave; they are few, or it would not wait for an answer.
+                    Poll::Ready(PeerEvent::Data) | Poll::Pending => {}
+                }
+            }
+            // A timer rung to make room, at the moment when the request came, means nothing here.
+            if is_gone { timer.poll_expired(cx).map(|()| None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Sends what is encoded. The peer may take nothing for the idle timeout.
     async fn flush(&mut self) -> Result<()> {
-        if !self.output.is_empty() {
-            self.session.conn.write_all(&self.output).await?;
-            self.session.conn.flush().await?;
-            self.output.clear();
+        if self.output.is_empty() {
+            return Ok(());
         }
+        let patience = self.session.options().idle_timeout;
+        let (conn, timer) = self.session.conn_and_timer();
+        let mut sent = 0;
+        timer.arm(now() + patience);
+        poll_fn(|cx| {
+            while sent < self.output.len() {
+                let Poll::Ready(count) = Pin::new(&mut *conn).poll_write(cx, &self.output[sent..]) else {
+                    return timer.poll_expired(cx).map(|()| Err(Error::timeout(Phase::Write, patience)));
+                };
+                sent += count?;
+                timer.arm(now() + patience);
+            }
+            match Pin::new(&mut *conn).poll_flush(cx) {
+                Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Error::from)),
+                Poll::Pending => timer.poll_expired(cx).map(|()| Err(Error::timeout(Phase::Write, patience))),
+            }
+        })
+        .await?;
+        self.output.clear();
         Ok(())
     }
 
@@ -156,6 +219,8 @@ async fn read_or_expire(session: &mut Session, input: &mut BytesMut) -> Result<R
     .await
 }
 
+/// A client that closed its sending side gets its answer if the handler ends within this time: it may still read.
+const HALF_CLOSE_GRACE: Duration = Duration::from_millis(500);
 /// Replies are written once this much has gathered, or when no request is left.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// One read of the socket.

@@ -54,13 +54,21 @@ impl Served {
         H: Fn(String) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<String>> + 'static,
     {
+        Self::serve(workers, change, Simple::new("lines", Lines, handler))
+    }
+
+    pub fn serve(
+        workers: usize,
+        change: impl FnOnce(&mut ServerOptions),
+        protocol: impl millstream_server::Protocol,
+    ) -> Self {
         let engine = Engine::builder().workers(workers).build().expect("threads can be started");
         let mut options = ServerOptions::default();
         change(&mut options);
         let anywhere = "127.0.0.1:0".parse().expect("an address");
         let server = Server::bind(&engine, &anywhere, options).expect("loopback has a free port");
         let address = server.local_addr().as_tcp().expect("it listens on TCP");
-        let running = server.serve(Simple::new("lines", Lines, handler)).expect("the engine runs");
+        let running = server.serve(protocol).expect("the engine runs");
         Self { engine, running, address }
     }
 
@@ -75,6 +83,11 @@ impl Served {
         let mut conn = RawConn::connect(self.address);
         conn.send("hello\n").expect("hello\n");
         conn
+    }
+
+    /// A connection that has said nothing yet.
+    pub fn connect_quietly(&self) -> RawConn {
+        RawConn::connect(self.address)
     }
 
     pub fn metric(&self, name: &str) -> u64 {
