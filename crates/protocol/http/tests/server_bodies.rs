@@ -301,6 +301,40 @@ fn handler_may_allow_more_than_the_server() {
 }
 
 #[test]
+fn connection_is_not_kept_behind_a_body_that_went_wrong_under_a_response() {
+    let held = Held::new();
+    let server = Served::configured(|options| options.max_body = 10, {
+        let held = held.clone();
+        move |mut request: Request| {
+            let (held, mut body) = (held.clone(), request.take_body());
+            let mut is_over = false;
+            let stream = Body::from_fn(move || {
+                let (held, was_over) = (held.clone(), std::mem::replace(&mut is_over, true));
+                let mut body = std::mem::take(&mut body);
+                async move {
+                    if was_over {
+                        return None;
+                    }
+                    while let Some(Ok(_)) = body.chunk().await {}
+                    held.hold().await;
+                    Some(Ok("done".into()))
+                }
+            });
+            std::future::ready(Response::bytes(stream))
+        }
+    });
+    for wrong in ["b\r\n0\r\n\r\nxxxxxx\r\n0\r\n\r\n", "+1\r\nx\r\n0\r\n\r\n"] {
+        let mut conn = server.connect();
+        // Its head says keep-alive before anything is known of the body.
+        conn.send(CHUNKED);
+        assert!(conn.read_until(b"\r\n\r\n").starts_with(b"HTTP/1.1 200"));
+        conn.send(wrong).send(get("/smuggled")).send(get("/smuggled"));
+        held.leaves.open();
+        assert_eq!(conn.read_to_fin(), b"4\r\ndone\r\n0\r\n\r\n");
+    }
+}
+
+#[test]
 fn rest_of_a_body_that_nobody_wants_is_skipped_or_closes() {
     let server = Served::start(async |_| "no thanks");
     let chunks = |size: usize| format!("{CHUNKED}{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size)).into_bytes();

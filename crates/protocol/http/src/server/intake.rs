@@ -58,6 +58,11 @@ impl Intake {
         self.is_done
     }
 
+    /// Did it go wrong? Then the bytes behind it mean nothing.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.is_failed
+    }
+
     /// Must `100 Continue` be sent before more is read? Asked once.
     pub(crate) fn take_continue(&mut self) -> bool {
         std::mem::take(&mut self.awaits_continue)

@@ -121,9 +121,15 @@ impl Output {
     /// Gives the worker's buffer back when nothing is left to send.
     #[inline]
     pub(crate) fn release(&mut self) {
-        if self.tail.capacity() > 0 && self.is_empty() {
+        if self.tail.capacity() + self.queue.capacity() > 0 && self.is_empty() {
+            self.release_all();
+        }
+    }
+
+    fn release_all(&mut self) {
+        self.queue = VecDeque::new();
+        if self.tail.capacity() > 0 {
             scratch::put_output(std::mem::take(&mut self.tail));
-            self.queue = VecDeque::new();
         }
     }
 }
@@ -134,6 +140,20 @@ mod tests {
     use millstream_base::EngineId;
     use millstream_transport::LifeTable;
     use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn output_that_is_sent_keeps_no_memory() {
+        let table = LifeTable::new(EngineId::next(), 1);
+        let (client, mut server) = Conn::pair(1 << 20, &table);
+        for pieces in [&[10][..], &[100_000], &[10, 100_000], &[10, 100_000, 10]] {
+            let mut output = Output::default();
+            pieces.iter().for_each(|size| output.push(Bytes::from(vec![0; *size])));
+            std::future::poll_fn(|cx| output.poll_send(&mut server, cx)).await.expect("sent");
+            output.release();
+            assert_eq!((output.tail.capacity(), output.queue.capacity()), (0, 0), "{pieces:?}");
+        }
+        drop(client);
+    }
 
     #[tokio::test]
     async fn pieces_of_all_sizes_arrive_in_order_through_a_narrow_pipe() {

@@ -253,7 +253,8 @@ impl<H: Handler> Serve<H> {
     #[inline]
     pub(super) fn on_response_whole(&mut self, keeps_alive: bool, moment: Instant) {
         let has_unread_body = self.intake.as_ref().is_some_and(|intake| !intake.is_done());
-        if !keeps_alive {
+        // Behind a body that went wrong nobody knows where the next request begins, whatever the head has announced.
+        if !keeps_alive || self.intake.as_ref().is_some_and(|intake| intake.is_failed()) {
             // A client that did not ask for the end may have sent more requests already.
             let lingers = has_unread_body || self.exchange.keeps_alive;
             self.stage = Stage::Finish { cause: self.close_cause(has_unread_body), lingers };
