@@ -109,16 +109,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Memory => ("Memory of idle keep-alive connections", "memory"),
             Part::Latency => ("Latency beside slow and computing requests", "latency"),
         };
-        let idle = machine::idle_share();
+        let watch = machine::Watch::start();
         let text = match part {
             Part::Http => http::measure(&built, options)?,
             Part::HttpClient => client::measure(&built, options)?,
             Part::Memory => memory::measure(&built, options)?,
             Part::Latency => latency::measure(&built, options)?,
         };
-        println!("\n## {title}\n\n{text}");
+        let others = watch.others();
+        println!("\n## {title}\n\n{text}\nothers used {:.0} % of the cores meanwhile", 100.0 * others);
         if options.is_full() {
-            results::keep(root, title, &machine::describe(root, &options.command(name), idle), &text)?;
+            results::keep(root, title, &machine::describe(root, &options.command(name), others), &text)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -36,27 +36,51 @@ impl Ratio {
     }
 }
 
-/// The ratios as a table: median, spread over the rounds, what it must be.
+/// The ratios as a table: median, how sure it is, what it must be.
 pub(super) fn table(ratios: &[Ratio]) -> String {
     let mut text =
-        String::from("| ratio | median | rounds from, to | must be | |\n| --- | --- | --- | --- | --- |\n");
+        String::from("| ratio | median | 9 of 10 sure | must be | |\n| --- | --- | --- | --- | --- |\n");
     for ratio in ratios {
-        let value = median(ratio.values.iter().copied());
-        if value.is_nan() {
-            let _ = writeln!(text, "| {} | not measured | | {} | |", ratio.what, limit(ratio.at_most));
-            continue;
-        }
-        let low = ratio.values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = ratio.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let verdict = match ratio.at_most {
-            Some(at_most) if value <= at_most => "pass",
-            Some(_) => "FAIL",
-            None => "",
-        };
         let must = limit(ratio.at_most);
+        let Some((low, high)) = interval(&ratio.values) else {
+            let _ = writeln!(text, "| {} | not measured | | {must} | |", ratio.what);
+            continue;
+        };
+        let value = median(ratio.values.iter().copied());
+        let verdict = ratio.at_most.map_or("", |at_most| verdict(value, low, high, at_most));
         let _ = writeln!(text, "| {} | {value:.3} | {low:.3}, {high:.3} | {must} | {verdict} |", ratio.what);
     }
     text
+}
+
+/// A limit within the interval is neither kept nor broken for sure: that run should be done again, quietly or longer.
+fn verdict(value: f64, low: f64, high: f64, at_most: f64) -> &'static str {
+    match (value <= at_most, low <= at_most && at_most < high) {
+        (true, false) => "pass",
+        (true, true) => "pass, unsure",
+        (false, true) => "FAIL, unsure",
+        (false, false) => "FAIL",
+    }
+}
+
+/// Between which values the true median lies, with a likelihood of at least 0.9 if there are five values or more: the
+/// sign test's interval, which assumes nothing about how they scatter. Fewer values give all of their range.
+fn interval(values: &[f64]) -> Option<(f64, f64)> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // Cut as many from each end as keeps the chance that the median lies beyond below 0.05 at either.
+    let count = sorted.len();
+    let mut chance = 0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
+    let (mut beyond, mut cut) = (chance, 0);
+    while cut + 1 < count {
+        chance *= (count - cut) as f64 / (cut + 1) as f64;
+        if beyond + chance > 0.05 {
+            break;
+        }
+        beyond += chance;
+        cut += 1;
+    }
+    Some((*sorted.get(cut)?, *sorted.get(count - 1 - cut)?))
 }
 
 fn limit(at_most: Option<f64>) -> String {
@@ -82,13 +106,29 @@ mod tests {
     }
 
     #[test]
+    fn interval_narrows_with_more_values() {
+        let values = |count: u32| (1..=count).map(f64::from).collect::<Vec<_>>();
+        assert_eq!(interval(&[]), None);
+        assert_eq!(interval(&values(3)), Some((1.0, 3.0)));
+        assert_eq!(interval(&values(5)), Some((1.0, 5.0)));
+        // Tables of the sign test: the 8th and the 18th of 25.
+        assert_eq!(interval(&values(25)), Some((8.0, 18.0)));
+    }
+
+    #[test]
     fn verdict_compares_the_median_of_ratios() {
-        let good = Ratio::new("a", &[1.0, 9.0, 1.0], &[1.0, 1.0, 1.0], Some(1.0));
-        let bad = Ratio::new("b", &[1.1], &[1.0], Some(1.0));
-        let none = Ratio::new("c", &[], &[1.0], Some(1.0));
-        let text = table(&[good, bad, none]);
-        assert!(text.contains("| a | 1.000 | 1.000, 9.000 | <= 1.00 | pass |"), "{text}");
-        assert!(text.contains("| b | 1.100 | 1.100, 1.100 | <= 1.00 | FAIL |"), "{text}");
-        assert!(text.contains("| c | not measured |"), "{text}");
+        let row = |values: &[f64], at_most| {
+            let one = vec![1.0; values.len()];
+            table(&[Ratio::new("a", values, &one, Some(at_most))])
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        assert_eq!(row(&[1.0, 1.0, 0.9], 1.0), "| a | 1.000 | 0.900, 1.000 | <= 1.00 | pass |");
+        assert_eq!(row(&[1.0, 9.0, 1.0], 1.0), "| a | 1.000 | 1.000, 9.000 | <= 1.00 | pass, unsure |");
+        assert_eq!(row(&[1.2, 0.9, 1.1], 1.0), "| a | 1.100 | 0.900, 1.200 | <= 1.00 | FAIL, unsure |");
+        assert_eq!(row(&[1.1], 1.0), "| a | 1.100 | 1.100, 1.100 | <= 1.00 | FAIL |");
+        assert_eq!(row(&[], 1.0), "| a | not measured | | <= 1.00 | |");
     }
 }

@@ -4,31 +4,54 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The share of a second for which the cores are idle. Says so if others use them: the figures are still fair to both
-/// sides, but they scatter.
-pub(super) fn idle_share() -> f64 {
-    let before = cores();
-    std::thread::sleep(Duration::from_secs(1));
-    let after = cores();
-    let (idle, all) = (after.0 - before.0, after.1 - before.1);
-    let share = if all > 0.0 { idle / all } else { 1.0 };
-    if share < 0.9 {
-        println!("WARNING: the machine is busy ({:.0} % idle): figures will scatter", 100.0 * share);
-    }
-    share
+/// How much of the machine others use while we measure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    busy: f64,
+    all: f64,
+    own: f64,
 }
 
-/// Idle and all ticks of all cores.
-fn cores() -> (f64, f64) {
-    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let line = text.lines().next().unwrap_or_default();
-    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|tick| tick.parse().ok()).collect();
-    let idle = ticks.iter().skip(3).take(2).sum();
-    (idle, ticks.iter().sum())
+impl Watch {
+    /// Begins to watch. Also says so at once if others use the cores now.
+    pub(super) fn start() -> Self {
+        let before = Self::read();
+        std::thread::sleep(Duration::from_secs(1));
+        let share = before.others();
+        if share > BUSY {
+            println!("WARNING: others use {:.0} % of the machine: figures will scatter", 100.0 * share);
+        }
+        Self::read()
+    }
+
+    fn read() -> Self {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|tick| tick.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is in user already.
+        let all: f64 = ticks.iter().take(8).sum();
+        let idle: f64 = ticks.iter().skip(3).take(2).sum();
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        // utime, stime, cutime, cstime: this process and the children that have ended.
+        let own =
+            fields.split_whitespace().skip(11).take(4).filter_map(|tick| tick.parse::<f64>().ok()).sum();
+        Self { busy: all - idle, all, own }
+    }
+
+    /// The share of all cores that others have used since. To be asked when our own children have ended.
+    pub(super) fn others(self) -> f64 {
+        let now = Self::read();
+        let used = (now.busy - self.busy) - (now.own - self.own);
+        (used / (now.all - self.all).max(1.0)).clamp(0.0, 1.0)
+    }
 }
+
+/// Above this others disturb the figures; a guess.
+const BUSY: f64 = 0.05;
 
 /// Command, date, machine and versions, as a list.
-pub(super) fn describe(root: &Path, command: &str, idle: f64) -> String {
+pub(super) fn describe(root: &Path, command: &str, others: f64) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let lines = [
         ("command", format!("`{command}`")),
@@ -36,7 +59,7 @@ pub(super) fn describe(root: &Path, command: &str, idle: f64) -> String {
         ("commit", commit(root)),
         ("kernel", said("uname", &["-sr"])),
         ("CPU", format!("{} ({cores} cores)", cpu_model())),
-        ("idle before the run", format!("{:.0} %", 100.0 * idle)),
+        ("others used", format!("{:.0} % of the cores during the run", 100.0 * others)),
         ("versions", versions(root)),
     ];
     lines.map(|(what, value)| format!("- {what}: {value}\n")).concat()
