@@ -27,7 +27,7 @@ impl Request {
         let parse = parse_request(bytes.as_bytes(), &limits, &mut head.parsed, &mut Progress::default());
         assert_eq!(parse, Ok(Parse::Complete(bytes.len())), "no request: {bytes:?}");
         head.max_body = DEFAULT_MAX_BODY;
-        Self::new(head, Body::empty())
+        Self::new(head)
     }
 
     /// The same request with this body. It does not touch Content-Length.

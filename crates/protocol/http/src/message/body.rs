@@ -86,6 +86,22 @@ impl Body {
         self.len() == Some(0)
     }
 
+    /// Is it the empty body itself, which holds nothing?
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.0, Inner::Empty)
+    }
+
+    /// The bytes, when they are all there already.
+    #[inline]
+    pub(crate) fn as_full(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Inner::Empty => Some(&[]),
+            Inner::Full(bytes) => Some(bytes),
+            Inner::Incoming(_) | Inner::Stream(_) => None,
+        }
+    }
+
     /// The bytes, when they are all there already.
     pub(crate) fn try_into_full(self) -> Result<Bytes, Self> {
         match self.0 {

@@ -32,9 +32,9 @@ impl<H: Handler> Serve<H> {
         let Stage::Handler { call, is_polled, .. } = &mut self.stage else { return Step::Again };
         let is_news = has_fed || !std::mem::take(is_polled);
         if is_news {
-            if let Poll::Ready(response) = poll_call::<H>(call, &self.shared, cx) {
+            if let Poll::Ready(mut response) = poll_call::<H>(call, &self.shared, cx) {
                 self.stage = Stage::Head;
-                self.respond(response, turn_now());
+                self.respond(&mut response, turn_now());
                 // Requests that came meanwhile lie in the input.
                 self.is_input_fresh = !self.input.is_empty();
                 return Step::Again;

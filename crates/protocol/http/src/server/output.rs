@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use super::scratch;
 
 /// A body up to this size is copied behind its head: cheaper than a second slice for writev.
-const COPY_BYTES: usize = 16 * 1024;
+pub(crate) const COPY_BYTES: usize = 16 * 1024;
 /// Slices in one writev.
 const SLICES: usize = 32;
 

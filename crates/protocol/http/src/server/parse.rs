@@ -15,6 +15,7 @@ use super::request::ConnInfo;
 use super::respond::{self, HeadContext, Rest};
 use super::serve::{Call, HIGH_WATER, Sending, Serve, Stage};
 use super::stats::Event;
+use super::upgrade::OnUpgrade;
 use super::{Handler, Request, Response};
 use crate::Body;
 use crate::codec::{Framing, Parse, Reject, parse_request};
@@ -82,9 +83,9 @@ impl<H: Handler> Serve<H> {
             }
             self.exchange = Exchange::of(&head.parsed, moment);
             match self.open_body(&mut head, &bytes[used..]) {
-                Ok((count, body)) => {
+                Ok(count) => {
                     used += count;
-                    self.answer(head, body, &mut call, moment, cx);
+                    self.answer(head, &mut call, moment, cx);
                 }
                 Err(reject) => {
                     self.reject(reject, moment);
@@ -95,18 +96,24 @@ impl<H: Handler> Serve<H> {
         used
     }
 
-    /// The body of the request, and how many of `bytes` belong to it.
+    /// Gives the request its body; says how many of `bytes` belong to it.
     #[inline]
-    fn open_body(&mut self, head: &mut HeadBox, bytes: &[u8]) -> Result<(usize, Body), Reject> {
-        let framing = head.parsed.framing;
-        if framing.is_empty() {
-            return Ok((0, Body::empty()));
+    fn open_body(&mut self, head: &mut HeadBox, bytes: &[u8]) -> Result<usize, Reject> {
+        if head.parsed.framing.is_empty() {
+            head.max_body = self.shared.options.max_body;
+            return Ok(0);
         }
+        self.open_some_body(head, bytes)
+    }
+
+    fn open_some_body(&mut self, head: &mut HeadBox, bytes: &[u8]) -> Result<usize, Reject> {
+        let framing = head.parsed.framing;
         let allowed = self.shared.handler.max_body(&head.parsed).unwrap_or(self.shared.options.max_body);
         head.max_body = allowed;
         check_length(framing, allowed)?;
         if let Some(count) = whole_length(framing, bytes) {
-            return Ok((count, Body::from(bytes[..count].to_vec())));
+            head.body = Body::from(bytes[..count].to_vec());
+            return Ok(count);
         }
         let (mut intake, incoming) =
             Intake::new(framing, allowed, head.parsed.expect_continue && bytes.is_empty());
@@ -117,7 +124,8 @@ impl<H: Handler> Serve<H> {
         if !intake.is_done() {
             self.intake = Some(Box::new(intake));
         }
-        Ok((used, Body::incoming(incoming)))
+        head.body = Body::incoming(incoming);
+        Ok(used)
     }
 
     /// Calls the handler and polls it once.
@@ -125,26 +133,24 @@ impl<H: Handler> Serve<H> {
     fn answer(
         &mut self,
         mut head: HeadBox,
-        body: Body,
         call: &mut Option<Call<H>>,
         moment: Instant,
         cx: &mut Context<'_>,
     ) {
         head.number = self.session().conn.life().count_message();
-        if head.max_body == 0 {
-            head.max_body = self.shared.options.max_body;
-        }
         self.name_conn(&mut head);
-        let request = Request::new(head, body);
+        let request = Request::new(head);
         let handler = &self.shared.handler;
         let mut slot = call.take().unwrap_or_else(|| Box::pin(None));
         // The future is made where it will be polled.
         let begin = || slot.set(Some(handler.call(request)));
         if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(begin)) {
-            let response = self.shared.on_panic(&*panic);
-            return self.respond(response, moment);
+            let mut response = self.shared.on_panic(&*panic);
+            return self.respond(&mut response, moment);
         }
-        match poll_call::<H>(&mut slot, &self.shared, cx) {
+        // Looked at where it is: moving a response costs as much as writing its head.
+        let mut polled = poll_call::<H>(&mut slot, &self.shared, cx);
+        match &mut polled {
             Poll::Ready(response) => {
                 slot.set(None);
                 *call = Some(slot);
@@ -181,31 +187,31 @@ impl<H: Handler> Serve<H> {
         self.info.insert(Arc::new(info))
     }
 
+    /// What becomes of a response that switches protocols, or that is none (1xx).
+    #[cold]
+    fn settle_upgrade(&mut self, response: &mut Response) -> Option<OnUpgrade> {
+        let upgrade = response.upgrade.take();
+        let has_unread_body = self.intake.as_ref().is_some_and(|intake| !intake.is_done());
+        match upgrade {
+            // What is left of the body would be taken for the other protocol.
+            Some(_) if has_unread_body => *response = Response::new(StatusCode::BAD_REQUEST).with_close(),
+            Some(upgrade) if self.exchange.wants_upgrade => {
+                let is_connect = self.exchange.is_connect;
+                response.status = if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
+                return Some(upgrade);
+            }
+            Some(_) => *response = Response::new(StatusCode::UPGRADE_REQUIRED),
+            None => *response = respond::interim_response(response.status),
+        }
+        None
+    }
+
     /// Encodes a response and decides what comes next on this connection.
     #[inline]
-    pub(super) fn respond(&mut self, mut response: Response, moment: Instant) {
-        let upgrade = match response.upgrade.take() {
-            Some(_) if self.intake.as_ref().is_some_and(|intake| !intake.is_done()) => {
-                // What is left of the body would be taken for the other protocol.
-                response = Response::new(StatusCode::BAD_REQUEST).with_close();
-                None
-            }
-            Some(upgrade) if self.exchange.wants_upgrade => Some(upgrade),
-            Some(_) => {
-                response = Response::new(StatusCode::UPGRADE_REQUIRED);
-                None
-            }
-            None => None,
-        };
-        match &upgrade {
-            Some(_) if self.exchange.is_connect => response.status = StatusCode::OK,
-            Some(_) => response.status = StatusCode::SWITCHING_PROTOCOLS,
-            None if response.status.is_informational() => {
-                response = respond::interim_response(response.status)
-            }
-            None => {}
-        }
-        let keeps_alive = upgrade.is_none() && self.may_keep(&response);
+    pub(super) fn respond(&mut self, response: &mut Response, moment: Instant) {
+        let is_rare = response.upgrade.is_some() || response.status.is_informational();
+        let upgrade = if is_rare { self.settle_upgrade(response) } else { None };
+        let keeps_alive = upgrade.is_none() && self.may_keep(response);
         let status = response.status;
         self.shared.stats.count_response(status);
         self.unsent += 1;
@@ -299,7 +305,7 @@ impl<H: Handler> Serve<H> {
         self.exchange = Exchange { keeps_alive: false, ..Exchange::none(moment) };
         self.intake = None;
         self.input.clear();
-        self.respond(respond::reject_response(reject.status, reject.reason), moment);
+        self.respond(&mut respond::reject_response(reject.status, reject.reason), moment);
         self.session().conn.life().set_state(ConnState::Closing, moment);
         self.stage = Stage::Finish { cause: Cause::ProtocolError, lingers: true };
     }

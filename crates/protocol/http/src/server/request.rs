@@ -20,7 +20,6 @@ use crate::codec::{Fields, RequestHead, Version};
 /// [`http::Request`] of it.
 pub struct Request {
     head: HeadBox,
-    body: Body,
 }
 
 /// What a head is made of, kept and used again.
@@ -30,6 +29,8 @@ pub(crate) struct Head {
     pub(crate) conn: Option<Arc<ConnInfo>>,
     pub(crate) number: u64,
     pub(crate) max_body: u64,
+    /// Here and not beside the head, so that a request is a pointer: it is moved into a handler's future.
+    pub(crate) body: Body,
     pub(crate) extra: Option<Box<Extra>>,
 }
 
@@ -43,7 +44,12 @@ pub(crate) struct Extra {
 impl Head {
     pub(crate) fn reset(&mut self, keep_bytes: usize) {
         self.parsed.fields.shrink(keep_bytes);
-        self.extra = None;
+        if self.extra.is_some() {
+            self.extra = None;
+        }
+        if !self.body.is_nothing() {
+            self.body = Body::empty();
+        }
     }
 }
 
@@ -87,8 +93,8 @@ impl ConnInfo {
 
 impl Request {
     #[inline]
-    pub(crate) fn new(head: HeadBox, body: Body) -> Self {
-        Self { head, body }
+    pub(crate) fn new(head: HeadBox) -> Self {
+        Self { head }
     }
 
     /// The method.
@@ -186,17 +192,17 @@ impl Request {
 
     /// The body.
     pub fn body(&self) -> &Body {
-        &self.body
+        &self.head.body
     }
 
     /// The body, to read piece by piece.
     pub fn body_mut(&mut self) -> &mut Body {
-        &mut self.body
+        &mut self.head.body
     }
 
     /// Takes the body out; what is left has none.
     pub fn take_body(&mut self) -> Body {
-        std::mem::take(&mut self.body)
+        std::mem::take(&mut self.head.body)
     }
 
     /// The whole body, within the server's limit. Dropping the future loses what was read.

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, SERVER, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::exchange::Exchange;
-use super::output::Output;
+use super::output::{COPY_BYTES, Output};
 use super::{Response, scratch};
 use crate::Body;
 use crate::codec::{Version, chunked, encode};
@@ -51,18 +51,19 @@ pub(crate) fn frame_of(body: &Body, exchange: &Exchange) -> Frame {
 
 /// Appends head and, when it is there already, body.
 #[inline]
-pub(crate) fn encode_response(out: &mut Output, response: Response, context: &HeadContext<'_>) -> Rest {
-    let Response { status, mut headers, body, .. } = response;
+pub(crate) fn encode_response(out: &mut Output, response: &mut Response, context: &HeadContext<'_>) -> Rest {
+    let Response { status, headers, body, .. } = response;
+    let status = *status;
     let exchange = context.exchange;
-    let frame = frame_of(&body, exchange);
+    let frame = frame_of(body, exchange);
     let tail = out.tail();
     tail.reserve(HEAD_BYTES);
     encode::encode_status_line(tail, Version::Http11, status);
-    let said = encode_fields(tail, &headers);
+    let said = encode_fields(tail, headers);
     if let Some(server) = context.server.filter(|_| !said.server) {
         encode::encode_field(tail, &SERVER, server);
     }
-    encode_frame(tail, status, frame, &mut headers, exchange);
+    encode_frame(tail, status, frame, headers, exchange);
     let is_plain = context.keeps_alive && !said.date && status.as_u16() >= 200 && !exchange.is_connect;
     if is_plain {
         scratch::write_date_and_keep_alive(tail, context.now, context.idle_seconds);
@@ -70,19 +71,18 @@ pub(crate) fn encode_response(out: &mut Output, response: Response, context: &He
         if !said.date {
             scratch::write_date(tail, context.now);
         }
-        encode_connection(tail, status, &headers, context);
+        encode_connection(tail, status, headers, context);
     }
     tail.extend_from_slice(b"\r\n");
     if !exchange.allows_body(status) {
         return Rest::Whole;
     }
-    match body.try_into_full() {
-        Ok(bytes) => {
-            out.push(bytes);
-            Rest::Whole
-        }
-        Err(body) => Rest::Stream(body, frame),
+    match body.as_full() {
+        Some(bytes) if bytes.len() <= COPY_BYTES => tail.extend_from_slice(bytes),
+        Some(_) => out.push(std::mem::take(body).try_into_full().unwrap_or_default()),
+        None => return Rest::Stream(std::mem::take(body), frame),
     }
+    Rest::Whole
 }
 
 /// Room for a usual head and a small body, so that the buffer grows once.
