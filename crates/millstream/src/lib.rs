@@ -29,7 +29,8 @@ pub use millstream_transport as transport;
 /// What most programs need.
 pub mod prelude {
     pub use crate::http::{
-        Body, Handler, HeaderName, HeaderValue, HttpClient, HttpServer, IntoResponse, Method, Request, Response, StatusCode, header,
+        Body, Handler, HeaderName, HeaderValue, HttpClient, HttpServer, IntoResponse, Method, Request,
+        Response, StatusCode, header,
     };
     pub use crate::{Engine, Error, Result, Shutdown, spawn_local};
 }
