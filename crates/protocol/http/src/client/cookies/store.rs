@@ -34,7 +34,7 @@ impl Store {
     /// Takes what a reply from `url` sets; says whether it was taken.
     pub(super) fn set(&mut self, url: &Url, set_cookie: &[u8], now: SystemTime) -> bool {
         let Some(cookie) = Cookie::parse(url, set_cookie, now) else { return false };
-        if !url.is_https() && self.hides_secure(&cookie) {
+        if !url.is_https() && self.hides_secure(&cookie, now) {
             return false;
         }
         self.turn += 1;
@@ -74,13 +74,14 @@ impl Store {
     }
 
     /// Does a secure cookie of that name stand where this one, from plain http, would be sent too?
-    fn hides_secure(&self, new: &Cookie) -> bool {
+    fn hides_secure(&self, new: &Cookie, now: SystemTime) -> bool {
         let overlaps = |old: &Cookie| {
             let same_domain = super::parse::is_in_domain(&old.domain, &new.domain)
                 || super::parse::is_in_domain(&new.domain, &old.domain);
             old.is_secure && old.name == new.name && same_domain && is_below(&new.path, &old.path)
         };
-        self.domains.values().flatten().any(|kept| overlaps(&kept.cookie))
+        let stands = |old: &Cookie| overlaps(old) && !old.is_expired(now);
+        self.domains.values().flatten().any(|kept| stands(&kept.cookie))
     }
 
     /// Takes the cookie that this one replaces, and gives when it was created.
@@ -91,7 +92,11 @@ impl Store {
         };
         let at = list.iter().position(|kept| is_same(&kept.cookie))?;
         self.count -= 1;
-        Some(list.swap_remove(at).created)
+        let created = list.swap_remove(at).created;
+        if list.is_empty() {
+            self.domains.remove(&new.domain);
+        }
+        Some(created)
     }
 
     /// Has room for one more of this domain: expired ones go first, then the one used least lately.
@@ -275,6 +280,29 @@ mod tests {
             assert!(!store.set(&url(from), b"k=evil", now()), "{from}");
         }
         assert_eq!(sent(&mut store, "https://a.x/"), "k=good");
+    }
+
+    #[test]
+    fn secure_cookie_that_has_ended_hides_nothing() {
+        let mut store = Store::default();
+        assert!(store.set(&url("https://a.x/"), b"k=gone; Secure; Max-Age=10", now()));
+        let at = url("http://a.x/");
+        assert!(!store.set(&at, b"k=new", now() + Duration::from_secs(9)));
+        assert!(store.set(&at, b"k=new", now() + Duration::from_secs(10)));
+        assert_eq!(sent(&mut store, "http://a.x/"), "k=new");
+    }
+
+    #[test]
+    fn host_whose_last_cookie_is_deleted_leaves_nothing_behind() {
+        let mut store = Store::default();
+        for host in 0..100 {
+            let at = url(&format!("http://h{host}.x/"));
+            assert!(store.set(&at, b"a=1", now()) && store.set(&at, b"b=2", now()));
+            assert!(!store.set(&at, b"a=; Max-Age=0", now()));
+            assert_eq!((store.len(), store.domains.len()), (1, 1), "one is left");
+            assert!(!store.set(&at, b"b=; Max-Age=0", now()));
+            assert_eq!((store.len(), store.domains.len()), (0, 0));
+        }
     }
 
     #[test]
