@@ -45,7 +45,7 @@ fn main() -> Result<()> {
 }
 
 async fn answer(request: Request, text: &'static str) -> Response {
-    match request.path() {
+    match request.target() {
         // Boxed, so that the other requests need not carry a timer along.
         "/slow" => Box::pin(tokio::time::sleep(Duration::from_millis(5))).await,
         "/compute" => compute(Duration::from_millis(1)),

@@ -32,7 +32,7 @@ impl<H: Handler> Serve<H> {
         let Stage::Handler { call, is_polled, .. } = &mut self.stage else { return Step::Again };
         let is_news = has_fed || !std::mem::take(is_polled);
         if is_news {
-            if let Poll::Ready(mut response) = poll_call::<H>(call, &self.shared, cx) {
+            if let Poll::Ready(mut response) = self.shared.contain(|| poll_slot::<H>(call, cx)) {
                 self.stage = Stage::Head;
                 self.respond(&mut response, turn_now());
                 // Requests that came meanwhile lie in the input.
@@ -171,19 +171,18 @@ impl<H: Handler> Serve<H> {
     }
 }
 
-/// Polls a handler; its panic becomes a 500 that closes the connection.
+/// Polls the handler in this slot.
 #[inline]
-pub(super) fn poll_call<H: Handler>(
-    call: &mut Call<H>,
-    shared: &Shared<H>,
-    cx: &mut Context<'_>,
-) -> Poll<Response> {
-    let Some(future) = call.as_mut().as_pin_mut() else {
-        return Poll::Ready(Response::new(http::StatusCode::INTERNAL_SERVER_ERROR));
-    };
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(poll) => poll,
-        Err(panic) => Poll::Ready(shared.on_panic(&*panic)),
+pub(super) fn poll_slot<H: Handler>(slot: &mut Call<H>, cx: &mut Context<'_>) -> Poll<Response> {
+    let future = slot.as_mut().as_pin_mut().expect("a slot is polled while its future is in it");
+    future.poll(cx)
+}
+
+impl<H: Handler> Shared<H> {
+    /// Runs a handler; its panic becomes a 500 that closes the connection.
+    #[inline]
+    pub(super) fn contain(&self, handler: impl FnOnce() -> Poll<Response>) -> Poll<Response> {
+        catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|panic| Poll::Ready(self.on_panic(&*panic)))
     }
 }
 

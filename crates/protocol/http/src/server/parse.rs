@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::StatusCode;
 use millstream_transport::{Cause, ConnState};
 
-use super::answering::poll_call;
+use super::answering::poll_slot;
 use super::exchange::Exchange;
 use super::intake::{Intake, check_length};
 use super::pool::{HeadBox, Turn};
@@ -140,16 +140,14 @@ impl<H: Handler> Serve<H> {
         head.number = self.session().conn.life().count_message();
         self.name_conn(&mut head);
         let request = Request::new(head);
-        let handler = &self.shared.handler;
+        let shared = &self.shared;
         let mut slot = call.take().unwrap_or_else(|| Box::pin(None));
-        // The future is made where it will be polled.
-        let begin = || slot.set(Some(handler.call(request)));
-        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(begin)) {
-            let mut response = self.shared.on_panic(&*panic);
-            return self.respond(&mut response, moment);
-        }
-        // Looked at where it is: moving a response costs as much as writing its head.
-        let mut polled = poll_call::<H>(&mut slot, &self.shared, cx);
+        // The future is made where it is polled, and its output looked at where it is: moving them costs as much as
+        // writing a head.
+        let mut polled = shared.contain(|| {
+            slot.set(Some(shared.handler.call(request)));
+            poll_slot::<H>(&mut slot, cx)
+        });
         match &mut polled {
             Poll::Ready(response) => {
                 slot.set(None);

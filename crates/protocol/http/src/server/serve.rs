@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use millstream_server::{Session, fresh_now, turn_now};
+use millstream_server::{Session, turn_now};
 use millstream_transport::Cause;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -223,11 +223,9 @@ impl<H: Handler> Serve<H> {
     /// All bytes are with the kernel: latencies are known, and an idle connection's time begins.
     #[inline]
     fn on_sent(&mut self) {
-        let moment = if self.unsent > 0 { fresh_now() } else { turn_now() };
+        let moment = turn_now();
         if self.unsent > 0 {
-            let span = moment.saturating_duration_since(self.exchange.started);
-            let nanoseconds = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-            self.shared.stats.record_latency(nanoseconds, u64::from(self.unsent));
+            self.shared.stats.on_sent(self.exchange.started, moment, self.unsent);
             self.unsent = 0;
         }
         if matches!(self.stage, Stage::Head) {
