@@ -33,11 +33,11 @@ impl Engine {
         let mut quiet = pin!(lifecycle.quiet());
         let mut stopped = pin!(lifecycle.stopped());
         let race = poll_fn(|cx| {
-            // First: a stop in between drops what is busy, which is quiet then, but has not come to its end.
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
-            quiet.as_mut().poll(cx).map(|()| true)
+            // Asked behind it: a stop drops what is busy, which is quiet then, but has not come to its end.
+            quiet.as_mut().poll(cx).map(|()| lifecycle.stage() != Stage::Stopped)
         });
         let clean = tokio::time::timeout_at(until.into(), race).await.unwrap_or(false);
         lifecycle.advance(Stage::Stopped);
