@@ -114,7 +114,9 @@ impl<C> Talk<C> {
                 }
             }
             self.flush().await?;
-            if self.session.is_draining() {
+            // A connection that was never served may have asked already: the read below finds out.
+            if self.session.is_draining() && self.session.conn.life().messages() > 0 {
+                self.linger().await;
                 return Ok(Cause::Shutdown);
             }
             if let Some(cause) = self.read().await? {
@@ -177,6 +179,28 @@ impl<C> Talk<C> {
         Ok(())
     }
 
+    /// Closes our side and reads on for a while: a close over unread bytes is a reset, which destroys replies on their way.
+    async fn linger(&mut self) {
+        let (conn, timer) = self.session.conn_and_timer();
+        timer.arm(now() + LINGER_MOST);
+        poll_fn(|cx| {
+            // A peer that is gone needs no reply.
+            if Pin::new(&mut *conn).poll_shutdown(cx).is_pending() {
+                return timer.poll_expired(cx);
+            }
+            let mut chunk = [0u8; READ_BYTES];
+            loop {
+                let mut buf = ReadBuf::new(&mut chunk);
+                match Pin::new(&mut *conn).poll_read(cx, &mut buf) {
+                    Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return timer.poll_expired(cx),
+                }
+            }
+        })
+        .await;
+    }
+
     /// Reads what has come; gives a cause when the connection is at its end.
     async fn read(&mut self) -> Result<Option<Cause>> {
         self.session.on_idle(now());
@@ -211,7 +235,8 @@ async fn read_or_expire(session: &mut Session, input: &mut BytesMut) -> Result<R
         if session.timer().poll_expired(cx).is_ready() {
             return Poll::Ready(Ok(Read::Expired));
         }
-        if session.is_draining() {
+        // A new connection's first bytes may lie there before the reactor has looked.
+        if session.is_draining() && !matches!(session.conn.peek_now(), Some(PeerEvent::Data)) {
             return Poll::Ready(Ok(Read::Drained));
         }
         Poll::Pending
@@ -221,6 +246,8 @@ async fn read_or_expire(session: &mut Session, input: &mut BytesMut) -> Result<R
 
 /// A client that closed its sending side gets its answer if the handler ends within this time: it may still read.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(500);
+/// A close waits this long for the peer's own.
+const LINGER_MOST: Duration = Duration::from_secs(2);
 /// Replies are written once this much has gathered, or when no request is left.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// One read of the socket.

@@ -77,7 +77,7 @@ fn busy_connections_are_answered_and_then_close() {
     eventually("the listener is closed", || RawConn::try_connect(server.address).is_err());
     assert_eq!(server.running.open_connections(), 50);
     leaves.open();
-    for conn in &mut conns {
+    for mut conn in conns {
         assert_eq!(conn.read_to_fin(), b"last words\n");
     }
     assert!(stopping.join().expect("no panic"), "all came to their end in time");
@@ -93,6 +93,7 @@ fn stop_says_when_its_patience_was_too_short() {
     // What outlives it goes on.
     leaves.open();
     assert_eq!(conn.read_to_fin(), b"slow\n");
+    conn.close();
     block_on(server.running.stopped());
 }
 
@@ -156,7 +157,7 @@ fn connections_in_the_queue_when_the_drain_begins_are_served() {
     let running = server.running.clone();
     let stopping = std::thread::spawn(move || block_on(running.stop(PATIENCE)));
     leaves.open();
-    for conn in &mut conns {
+    for mut conn in conns {
         assert_eq!(conn.read_to_fin(), b"in time\n");
     }
     assert!(stopping.join().expect("no panic"));
