@@ -27,7 +27,14 @@ async fn mirror(mut request: Request) -> millstream_base::Result<Response> {
 const PROBE: &str = "/probe";
 
 /// Sends the pieces of a case, the probe behind them, and gives what the server made of it, as the corpus words it.
-fn outcome<'a>(server: &Served, pieces: impl IntoIterator<Item = &'a [u8]>, waits: bool) -> Outcome {
+fn outcome<'a>(
+    server: &Served,
+    case: &Case,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    waits: bool,
+) -> Outcome {
+    // What follows a response to CONNECT is not its body.
+    let method = if case.bytes.starts_with(b"CONNECT") { "CONNECT" } else { "GET" };
     let before = server.lives().counts().opened();
     let mut conn = server.connect();
     let mut sent = 0;
@@ -45,7 +52,7 @@ fn outcome<'a>(server: &Served, pieces: impl IntoIterator<Item = &'a [u8]>, wait
     let _ = conn.try_send(get(PROBE));
     let mut responses = Vec::new();
     loop {
-        let response = conn.read_response("GET");
+        let response = conn.read_response(method);
         let (is_probe, status) = (response.body == b"probed", response.status);
         if is_probe {
             return Outcome { bodies: responses, end: End::Open };
@@ -84,8 +91,8 @@ fn wait_until_read(server: &Served, conn: &RawConn, before: u64, count: u64) {
 }
 
 /// Runs each case that does not wait for more, and lists those that came out otherwise.
-fn check<'a>(cases: &'a [Case], run: impl Fn(&Served, &'a Case) -> Outcome) {
-    let server = Served::start(mirror);
+fn check<'a>(workers: usize, cases: &'a [Case], run: impl Fn(&Served, &'a Case) -> Outcome) {
+    let server = Served::with(workers, |server| server, mirror);
     let mut wrong = Vec::new();
     for case in cases.iter().filter(|case| case.expected.end != End::Wait) {
         let got = run(&server, case);
@@ -105,14 +112,16 @@ fn is_same(got: &Outcome, expected: &Outcome) -> bool {
 
 #[test]
 fn requests_meet_their_verdict_whole() {
-    check(&corpus::requests(), |server, case| outcome(server, [&case.bytes[..]], false));
+    for workers in [1, 2] {
+        check(workers, &corpus::requests(), |server, case| outcome(server, case, [&case.bytes[..]], false));
+    }
 }
 
 #[test]
 fn requests_meet_their_verdict_byte_by_byte() {
     // Waiting for each byte of the long ones would only take long.
-    check(&corpus::requests(), |server, case| {
-        outcome(server, case.bytes.chunks(1), case.bytes.len() < 2_000)
+    check(2, &corpus::requests(), |server, case| {
+        outcome(server, case, case.bytes.chunks(1), case.bytes.len() < 2_000)
     });
 }
 
@@ -122,11 +131,11 @@ fn requests_meet_their_verdict_at_random_splits() {
     for _ in 0..3 {
         let cases = corpus::requests();
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        check(&cases, |server, case| {
+        check(1, &cases, |server, case| {
             let number = case.name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
             let at = (number >> 33) as usize % case.bytes.len();
             let (before, behind) = case.bytes.split_at(at);
-            outcome(server, [before, behind], true)
+            outcome(server, case, [before, behind], true)
         });
     }
 }

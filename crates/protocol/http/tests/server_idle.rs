@@ -92,6 +92,6 @@ fn server_that_waits_uses_no_cpu() {
         let (start, before) = (Instant::now(), cpu_time());
         eventually("time passes", || start.elapsed() > Duration::from_millis(400));
         let used = cpu_time() - before;
-        assert!(used < Duration::from_millis(200), "{used:?} of CPU in {:?}", start.elapsed());
+        assert!(used < Duration::from_millis(100), "{used:?} of CPU in {:?}", start.elapsed());
     }
 }

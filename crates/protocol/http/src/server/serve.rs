@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use millstream_server::{Session, turn_now};
-use millstream_transport::Cause;
+use millstream_transport::{Cause, PeerEvent};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::answering::HALF_CLOSE_GRACE;
@@ -295,13 +295,23 @@ impl<H: Handler> Serve<H> {
             self.stage = Stage::Finish { cause: Cause::TimeoutHead, lingers: true };
             return Step::Again;
         }
-        Step::End(self.session().idle_cause())
+        self.end_idle(self.session().idle_cause())
+    }
+
+    /// Ends an idle connection, unless a request has come just now: the reactor may not have looked yet.
+    #[cold]
+    fn end_idle(&mut self, cause: Cause) -> Step {
+        if !matches!(self.session().conn.peek_now(), Some(PeerEvent::Data)) {
+            return Step::End(cause);
+        }
+        self.arm(turn_now() + self.shared.options.head_timeout);
+        Step::Wait
     }
 
     #[inline]
     fn wait_for_head(&mut self) -> Step {
         if self.session().is_draining() && self.input.is_empty() && self.output.is_empty() {
-            return Step::End(Cause::Shutdown);
+            return self.end_idle(Cause::Shutdown);
         }
         Step::Wait
     }
