@@ -1,6 +1,5 @@
 //! Load from wrk, and what it says.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -53,7 +52,7 @@ pub(super) fn wrk(server: &Server, mode: Mode, seconds: u32) -> Result<Run> {
     match mode {
         Mode::KeepAlive => {}
         Mode::Pipelined => {
-            command.arg("-s").arg(pipeline_script()?);
+            command.arg("-s").arg(PIPELINE_SCRIPT);
         }
         Mode::Close => {
             command.args(["-H", "Connection: close"]);
@@ -73,14 +72,8 @@ pub(super) fn wrk(server: &Server, mode: Mode, seconds: u32) -> Result<Run> {
     parse(&text, cpu).with_context(|| format!("wrk said:\n{text}"))
 }
 
-fn pipeline_script() -> Result<PathBuf> {
-    const SCRIPT: &str = "init = function(args)\n  local all = {}\n  \
-        for i = 1, 16 do all[i] = wrk.format() end\n  batch = table.concat(all)\nend\n\
-        request = function() return batch end\n";
-    let path = std::env::temp_dir().join(format!("millstream-bench-pipeline-{}.lua", std::process::id()));
-    std::fs::write(&path, SCRIPT)?;
-    Ok(path)
-}
+/// 16 requests at a time.
+const PIPELINE_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/pipeline.lua");
 
 fn parse(text: &str, cpu: Cpu) -> Result<Run> {
     let mut run = Run { requests: 0.0, per_second: 0.0, p50_us: 0.0, p99_us: 0.0, errors: 0.0, cpu };
