@@ -31,16 +31,7 @@ fn server_pauses_counts_and_serves_again_when_descriptors_come_free() {
     entered.wait_for(5);
 
     // The clients' ends need descriptors too: they are there before the last one is taken. Until then the worker is held.
-    let (is_held, goes_on) = (Gate::new(), Gate::new());
-    let hold = {
-        let (is_held, goes_on) = (is_held.clone(), goes_on.clone());
-        move || {
-            is_held.open();
-            goes_on.wait();
-        }
-    };
-    server.engine.workers()[0].run(hold).expect("the engine runs");
-    is_held.wait();
+    let goes_on = hold_worker(&server);
     let mut waiting: Vec<_> = (0..10).map(|_| RawConn::connect(server.address)).collect();
     let limits = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(200), maximum: limits.maximum })
@@ -81,4 +72,19 @@ fn server_pauses_counts_and_serves_again_when_descriptors_come_free() {
         conn.send("again\n").expect("again\n");
     }
     assert_eq!(server.metric("millstream_server_accepted"), accepted + 20);
+}
+
+/// Keeps the server's worker busy until the gate it gives is opened.
+fn hold_worker(server: &Served) -> Gate {
+    let (is_held, goes_on) = (Gate::new(), Gate::new());
+    let hold = {
+        let (is_held, goes_on) = (is_held.clone(), goes_on.clone());
+        move || {
+            is_held.open();
+            goes_on.wait();
+        }
+    };
+    server.engine.workers()[0].run(hold).expect("the engine runs");
+    is_held.wait();
+    goes_on
 }
