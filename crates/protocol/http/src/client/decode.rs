@@ -3,10 +3,11 @@
 //! Never more than a piece is made ahead of who reads, and a body that grows out of all proportion is an error: what
 //! reads it to its end must not be the victim of a few kilobytes.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http_body::{Body as _, Frame};
 use millstream_base::{Error, Kind, Origin, Phase, Result, Seen};
 
@@ -27,6 +28,11 @@ const HARMLESS_BYTES: u64 = 16 * 1024 * 1024;
 /// One piece of output.
 const PIECE_BYTES: usize = 32 * 1024;
 
+thread_local! {
+    /// Room for one piece, used in turn by all bodies that this thread decodes: a body that waits holds none.
+    static ROOM: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
 /// Undoes the reply's coding, if it has one that we know; hides the fields that speak of the coded form.
 #[inline]
 pub(crate) fn decode(head: &mut ReplyHead, body: Body, most_ratio: u32) -> Body {
@@ -40,24 +46,17 @@ pub(crate) fn decode(head: &mut ReplyHead, body: Body, most_ratio: u32) -> Body 
     for name in ["content-encoding", "content-length"] {
         head.fields.remove(name);
     }
-    Body::stream(DecodedBody {
-        coded: body,
-        input: Bytes::new(),
-        output: BytesMut::new(),
-        inflater,
-        read: 0,
-        written: 0,
-        most_ratio: most_ratio.max(1),
-        state: State::Reading,
-    })
+    Body::stream(DecodedBody::new(inflater, body, most_ratio))
 }
 
 struct DecodedBody {
     coded: Body,
     /// Read and not decoded yet.
     input: Bytes,
-    output: BytesMut,
     inflater: Inflater,
+    /// May the decoder hold output of what it has read? Only then is it asked without input: zstd takes being asked in
+    /// vain too often for an error.
+    may_hold: bool,
     read: u64,
     written: u64,
     most_ratio: u32,
@@ -75,16 +74,41 @@ enum State {
 }
 
 impl DecodedBody {
+    fn new(inflater: Inflater, coded: Body, most_ratio: u32) -> Self {
+        Self {
+            coded,
+            input: Bytes::new(),
+            inflater,
+            may_hold: false,
+            read: 0,
+            written: 0,
+            most_ratio: most_ratio.max(1),
+            state: State::Reading,
+        }
+    }
+
     /// The next piece of what has come; `None` when more must come first.
     fn step(&mut self) -> Result<Option<Bytes>> {
+        if self.input.is_empty() && !self.may_hold {
+            return Ok(None);
+        }
+        let mut room = ROOM.take().unwrap_or_else(|| vec![0; PIECE_BYTES].into_boxed_slice());
+        let piece = self.fill(&mut room);
+        ROOM.set(Some(room));
+        piece
+    }
+
+    /// The same, made in this room; a copy, so that a small piece that is kept holds no more than its bytes.
+    fn fill(&mut self, room: &mut [u8]) -> Result<Option<Bytes>> {
         loop {
-            self.output.resize(PIECE_BYTES, 0);
-            let step = self.inflater.step(&self.input, &mut self.output)?;
+            let step = self.inflater.step(&self.input, room)?;
             self.input.advance(step.read);
             (self.read, self.written) = (self.read + step.read as u64, self.written + step.written as u64);
+            // Room that was left says nothing: a decoder may stop at the end of its window.
+            self.may_hold = step.written > 0;
             if step.written > 0 {
                 self.check_growth()?;
-                return Ok(Some(self.output.split_to(step.written).freeze()));
+                return Ok(Some(Bytes::copy_from_slice(&room[..step.written])));
             }
             if step.read == 0 || self.input.is_empty() {
                 return self.check_stuck().map(|()| None);
@@ -162,5 +186,85 @@ impl http_body::Body for DecodedBody {
 
     fn is_end_stream(&self) -> bool {
         self.state == State::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::compress::{Coding, Encoder};
+
+    /// Codings of this build, by name.
+    fn codings() -> impl Iterator<Item = (&'static str, Encoder)> {
+        [Coding::Gzip, Coding::Brotli, Coding::Zstd]
+            .into_iter()
+            .filter_map(|coding| Some((coding.name(), Encoder::new(coding)?)))
+    }
+
+    fn decoded(coding: &str, coded: Body) -> Body {
+        Body::stream(DecodedBody::new(Inflater::new(coding.as_bytes()).expect("known"), coded, 200))
+    }
+
+    /// What was flushed of this.
+    fn flushed(encoder: &mut Encoder, plain: &[u8]) -> Vec<u8> {
+        encoder.write(plain).expect("memory");
+        encoder.flush().expect("memory");
+        encoder.take()
+    }
+
+    #[tokio::test]
+    async fn pause_polled_again_and_again_is_no_error() {
+        for (coding, mut encoder) in codings() {
+            let (sender, body) = Body::channel(4);
+            let mut body = decoded(coding, body);
+            let mut cx = Context::from_waker(Waker::noop());
+            for piece in ["one", "two", "three"] {
+                for turn in 0..40 {
+                    let polled = Pin::new(&mut body).poll_frame(&mut cx);
+                    assert!(polled.is_pending(), "{coding} at poll {turn} before {piece}: {polled:?}");
+                }
+                sender.send(flushed(&mut encoder, piece.as_bytes())).await.expect("read");
+                assert_eq!(body.chunk().await.expect("more").expect(coding), piece);
+                sender.send(Bytes::new()).await.expect("read");
+            }
+            sender.send(encoder.finish().expect("memory")).await.expect("read");
+            drop(sender);
+            assert!(body.chunk().await.is_none(), "{coding}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_the_decoder_holds_comes_before_more_is_read() {
+        let plain = Bytes::from(vec![b'a'; 5 * PIECE_BYTES + 1]);
+        for (coding, mut encoder) in codings() {
+            let (sender, body) = Body::channel(4);
+            let mut body = decoded(coding, body);
+            sender.send(flushed(&mut encoder, &plain)).await.expect("read");
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut whole = Vec::new();
+            while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut cx) {
+                whole.extend_from_slice(&frame.expect(coding).into_data().expect("data"));
+            }
+            assert!(whole == plain, "{coding}: {} bytes", whole.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn piece_that_is_kept_holds_no_more_than_its_bytes() {
+        for (coding, mut encoder) in codings() {
+            let (sender, body) = Body::channel(4);
+            let mut body = decoded(coding, body);
+            let mut kept = Vec::new();
+            for _ in 0..3 {
+                sender.send(flushed(&mut encoder, b"small")).await.expect("read");
+                kept.push(body.chunk().await.expect("more").expect(coding));
+            }
+            drop(body);
+            for piece in kept {
+                assert_eq!(piece.try_into_mut().expect("shared with none").capacity(), 5, "{coding}");
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use http::{Method, StatusCode};
 
 use self::body::CompressedBody;
 pub(crate) use self::coding::{Accepted, Coding};
-use self::encoder::Encoder;
+pub(crate) use self::encoder::Encoder;
 pub(crate) use self::media::is_compressible;
 use crate::codec::RequestHead;
 use crate::router::{BoxResponse, Middleware, Next};
