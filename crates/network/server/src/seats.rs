@@ -45,7 +45,8 @@ impl Seats {
     }
 }
 
-/// Rings the `count` connections that have been idle longest, wherever they sit. Gives how many were rung.
+/// Rings the `count` connections that have been idle longest, wherever they sit. Gives how many of them were
+/// not rung before: one that is slow to go is not replaced by another.
 ///
 /// One may become busy at this very moment: then it serves its request and arms its timer anew, which takes the ring
 /// back. That is harmless; the caller evicts again when there is still no room.
@@ -56,6 +57,5 @@ pub(crate) fn evict_idle(all: &[Seats], count: usize) -> usize {
         return 0;
     }
     idle.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
-    idle[..count].iter().for_each(|(_, alarm)| alarm.ring());
-    count
+    idle[..count].iter().filter(|(_, alarm)| alarm.ring()).count()
 }

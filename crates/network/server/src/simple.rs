@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use millstream_base::codec::{Decode, Encode};
 use millstream_base::{Error, Kind, Phase, Result};
-use millstream_runtime::now;
+use millstream_runtime::{Timer, now};
 use millstream_transport::{Cause, PeerEvent};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -164,14 +164,14 @@ impl<C> Talk<C> {
         poll_fn(|cx| {
             while sent < self.output.len() {
                 let Poll::Ready(count) = Pin::new(&mut *conn).poll_write(cx, &self.output[sent..]) else {
-                    return timer.poll_expired(cx).map(|()| Err(Error::timeout(Phase::Write, patience)));
+                    return poll_patience(timer, patience, cx);
                 };
                 sent += count?;
                 timer.arm(now() + patience);
             }
             match Pin::new(&mut *conn).poll_flush(cx) {
                 Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Error::from)),
-                Poll::Pending => timer.poll_expired(cx).map(|()| Err(Error::timeout(Phase::Write, patience))),
+                Poll::Pending => poll_patience(timer, patience, cx),
             }
         })
         .await?;
@@ -216,6 +216,14 @@ impl<C> Talk<C> {
     }
 }
 
+/// Has the peer taken nothing for too long? A ring, meant for the idle, came as the message did: it is taken back.
+fn poll_patience(timer: &Timer, patience: Duration, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    if timer.is_rung() {
+        timer.arm(now() + patience);
+    }
+    timer.poll_expired(cx).map(|()| Err(Error::timeout(Phase::Write, patience)))
+}
+
 enum Read {
     Bytes,
     End,
@@ -232,14 +240,16 @@ async fn read_or_expire(session: &mut Session, input: &mut BytesMut) -> Result<R
             input.extend_from_slice(buf.filled());
             return Poll::Ready(Ok(if buf.filled().is_empty() { Read::End } else { Read::Bytes }));
         }
-        if session.timer().poll_expired(cx).is_ready() {
-            return Poll::Ready(Ok(Read::Expired));
+        let has_expired = session.timer().poll_expired(cx).is_ready();
+        if !has_expired && !session.is_draining() {
+            return Poll::Pending;
         }
-        // A new connection's first bytes may lie there before the reactor has looked.
-        if session.is_draining() && !matches!(session.conn.peek_now(), Some(PeerEvent::Data)) {
-            return Poll::Ready(Ok(Read::Drained));
+        // Bytes may lie there before the reactor has looked: a connection with a request is not idle.
+        if matches!(session.conn.peek_now(), Some(PeerEvent::Data)) {
+            session.on_idle(now());
+            return Poll::Pending;
         }
-        Poll::Pending
+        Poll::Ready(Ok(if has_expired { Read::Expired } else { Read::Drained }))
     })
     .await
 }
