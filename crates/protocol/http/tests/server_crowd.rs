@@ -100,6 +100,47 @@ fn newcomer_at_the_limit_takes_the_place_of_the_longest_idle() {
 }
 
 #[test]
+fn tunnels_and_unread_replies_are_not_idle() {
+    let server = Served::with(
+        1,
+        |server| server.with_max_connections(4),
+        async |request: Request| match request.path() {
+            "/large" => Response::bytes(vec![b'x'; 32 << 20]),
+            "/tunnel" => Response::upgrade(async |mut upgraded| {
+                let mut word = [0; 4];
+                while tokio::io::AsyncReadExt::read_exact(&mut upgraded, &mut word).await.is_ok()
+                    && tokio::io::AsyncWriteExt::write_all(&mut upgraded, &word).await.is_ok()
+                {
+                }
+            }),
+            _ => Response::text("done"),
+        },
+    );
+    let mut unread = server.connect();
+    unread.send(get("/large")).read_until(b"\r\n\r\n");
+    let mut tunnel = server.connect();
+    tunnel.send("GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nping");
+    assert_eq!(tunnel.read_response("GET").status, 101);
+    tunnel.expect("ping");
+    // Its body is skipped until the read timeout: it is not idle either, but has no one to tell so.
+    let mut skipped = server.connect();
+    skipped.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    assert_eq!(skipped.read_response("POST").text(), "done");
+    let mut newcomers = Vec::new();
+    for _ in 0..10 {
+        let mut newcomer = server.connect();
+        newcomer.send(get("/"));
+        assert_eq!(newcomer.read_response("GET").text(), "done");
+        newcomers.push(newcomer);
+    }
+    tunnel.send("ping").expect("ping");
+    skipped.send("1234567890").send(get("/"));
+    assert_eq!(skipped.read_response("GET").text(), "done");
+    assert_eq!(unread.read_exact(32 << 20), vec![b'x'; 32 << 20]);
+    assert_eq!(server.metric("millstream_server_evicted_idle"), 9);
+}
+
+#[test]
 fn counters_and_records_agree_with_what_passed() {
     let server = Served::with(
         2,

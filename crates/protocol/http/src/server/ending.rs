@@ -66,6 +66,8 @@ impl<H: Handler> Serve<H> {
         let Stage::Upgrade(run) = std::mem::replace(&mut self.stage, Stage::Head) else { return Step::Again };
         let Some(session) = self.session.take() else { return Step::Wait };
         self.shared.stats.count(Event::Upgraded);
+        // What is idle is the new protocol's to know: nobody may take its place.
+        session.on_busy(turn_now());
         let early = std::mem::take(&mut self.input).into();
         self.stage = Stage::Upgraded(run.run(Upgraded::new(session, early)));
         Step::Again

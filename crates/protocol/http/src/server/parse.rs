@@ -276,6 +276,7 @@ impl<H: Handler> Serve<H> {
         if let Some(intake) = &mut self.intake {
             intake.start_drain();
             self.stage = Stage::Drain;
+            self.session().on_busy(moment);
             self.arm(moment + self.shared.options.read_timeout);
         }
     }

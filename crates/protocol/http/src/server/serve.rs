@@ -177,6 +177,8 @@ impl<H: Handler> Serve<H> {
             }
             Poll::Pending => {
                 if !self.is_write_blocked || self.output.len() < before {
+                    // A reply that waits for its reader is no idle connection.
+                    session.on_busy(turn_now());
                     self.is_write_blocked = true;
                     session.timer().arm(turn_now() + self.shared.options.write_timeout);
                 }
@@ -189,8 +191,14 @@ impl<H: Handler> Serve<H> {
     #[cold]
     fn on_unblocked(&mut self) {
         self.is_write_blocked = false;
+        self.rearm();
+    }
+
+    /// Sets the deadline that belongs to the stage, where it is not known what the timer was set to last.
+    fn rearm(&mut self) {
         let (timer, moment) = (self.session().timer(), turn_now());
         match &self.stage {
+            _ if self.is_write_blocked => timer.arm(moment + self.shared.options.write_timeout),
             Stage::Handler { is_abandoned: true, .. } => timer.arm(moment + HALF_CLOSE_GRACE),
             Stage::Body(sending) if sending.is_abandoned => timer.arm(moment + HALF_CLOSE_GRACE),
             Stage::Drain => timer.arm(moment + self.shared.options.read_timeout),
@@ -319,6 +327,12 @@ impl<H: Handler> Serve<H> {
     /// A deadline has passed.
     #[cold]
     fn on_expired(&mut self) -> Step {
+        let may_be_rung = matches!(self.stage, Stage::Head | Stage::Finish { .. } | Stage::Linger { .. });
+        if self.session().timer().is_rung() && (self.is_write_blocked || !may_be_rung) {
+            // A ring, meant for the idle, came as the request did: it is taken back.
+            self.rearm();
+            return Step::Wait;
+        }
         if self.is_write_blocked {
             return Step::End(Cause::TimeoutWrite);
         }
