@@ -14,6 +14,7 @@ use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
 use crate::dialer::{self, LentOf};
+use crate::habits::AllHabits;
 use crate::lease::shard;
 use crate::retry::{Budget, may_retry};
 use crate::slot::{self, Slot};
@@ -32,6 +33,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) pool: Pool<Target, Slot<P::Session>>,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) stats: Stats,
+    pub(crate) habits: AllHabits,
     budget: Budget,
     workers: Box<[Worker]>,
     next_home: AtomicUsize,
@@ -111,6 +113,7 @@ impl<P: Protocol> Client<P> {
             pool: Pool::new(pool),
             resolver,
             stats: Stats::new(engine),
+            habits: AllHabits::default(),
             budget: Budget::new(),
             workers,
             next_home: AtomicUsize::new(0),
@@ -156,12 +159,11 @@ impl<P: Protocol> Client<P> {
         shared.budget.earn();
         let bucket = shared.pool.bucket(target);
         let lease = match shared.stocked(&bucket, started) {
-            Some(lease) => lease,
-            None => shared
-                .checkout(target, &bucket, deadline)
-                .await
-                .map_err(|error| shared.fail(error, target, started))?,
+            Some(lease) if lease.idle_for() <= FRESH || shared.protocol.is_idempotent(&request) => Ok(lease),
+            Some(lease) => shared.timely(target, lease, deadline).await,
+            None => shared.checkout(target, &bucket, deadline).await,
         };
+        let lease = lease.map_err(|error| shared.fail(error, target, started))?;
         let was_reused = lease.is_reused();
         let failed = match shared.protocol.call(lease, request, deadline).await {
             Ok(reply) => return Ok(reply),
@@ -241,6 +243,19 @@ impl<P: Protocol> Shared<P> {
         Some(Lease::new(lent, self.engine))
     }
 
+    /// For what must not be sent twice: a new session in the place of one that its peer may close at any moment.
+    async fn timely(
+        self: &Arc<Self>,
+        target: &Target,
+        lease: Lease<P>,
+        deadline: Deadline,
+    ) -> Result<Lease<P>> {
+        match lease.vacate_if_late() {
+            Ok(lease) => Ok(lease),
+            Err(permit) => dialer::open(self, target, permit, Opener::PoolEmpty, deadline).await,
+        }
+    }
+
     /// A session from stock, from another caller, or a new one.
     async fn checkout(
         self: &Arc<Self>,
@@ -306,6 +321,7 @@ fn sweep<P: Protocol>(engine: &Engine, client: Weak<Shared<P>>) {
                 let Some(client) = warden.0.upgrade() else { return };
                 let is_running = home.engine().is_some_and(|engine| engine.stage() == Stage::Running);
                 if is_running {
+                    client.habits.forget(now());
                     drop(client.pool.sweep(now()));
                 } else {
                     drop(client.pool.close_all());

@@ -73,7 +73,8 @@ async fn open_here<P: Protocol>(
     shared.stats.count(Event::Dialled);
     match connect(shared, target, opener, deadline).await {
         Ok(session) => {
-            let lent = permit.fill(Slot::new(session, worker), now());
+            let habits = shared.habits.of(target);
+            let lent = permit.fill(Slot::new(session, worker, habits), now());
             slot::settle(&lent, shared.engine);
             Ok(lent)
         }

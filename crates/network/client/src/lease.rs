@@ -9,6 +9,7 @@ use millstream_pool::{EvictCause, Lent};
 use millstream_runtime::{Stage, Timer};
 use millstream_transport::{Cause, Conn};
 
+use crate::dialer::PermitOf;
 use crate::slot::{self, Slot};
 use crate::{Protocol, Session};
 
@@ -42,6 +43,14 @@ impl<P: Protocol> Lease<P> {
     /// How long it had been idle before this call.
     pub fn idle_for(&self) -> Duration {
         self.lent().idle_for()
+    }
+
+    /// Gives it up where the peer may close it at any moment, and keeps its place.
+    pub(crate) fn vacate_if_late(mut self) -> Result<Self, PermitOf<P>> {
+        match self.lent.take_if(|lent| slot::is_late(lent)) {
+            Some(lent) => Err(slot::vacate(lent, Cause::IdleTimeoutLocal)),
+            None => Ok(self),
+        }
     }
 
     /// The connection.

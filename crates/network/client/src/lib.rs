@@ -8,6 +8,7 @@
 
 mod client;
 mod dialer;
+mod habits;
 mod lease;
 mod options;
 mod protocol;
@@ -19,6 +20,7 @@ mod stats;
 mod target;
 
 pub use client::{Call, Client};
+pub use habits::idle_span;
 pub use lease::Lease;
 pub use millstream_pool::Stats as PoolStats;
 pub use millstream_runtime::{Engine, Timer, Worker, now, turn_now};

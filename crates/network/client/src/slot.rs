@@ -20,6 +20,7 @@ use millstream_runtime::{Timer, Worker, now};
 use millstream_transport::{Cause, ConnState, PeerEvent};
 
 use crate::Session;
+use crate::habits::Habits;
 use crate::lease::shard;
 
 /// A session as the pool keeps it.
@@ -30,8 +31,9 @@ pub(crate) struct Slot<S: Session> {
     pub(crate) worker: Worker,
     waker: Waker,
     watch: Arc<Watch<S>>,
-    /// Until when its peer keeps it idle, if it said so.
-    kept_until: Option<Instant>,
+    habits: Arc<Habits>,
+    /// When it went to stock, and for how long it may lie there, as far as its peer's patience is known.
+    parked: Option<(Instant, Duration)>,
     /// Why it must go, once the watch or a checkout knows.
     verdict: Option<Cause>,
 }
@@ -50,10 +52,10 @@ struct Home<S: Session> {
 }
 
 impl<S: Session> Slot<S> {
-    pub(crate) fn new(session: S, worker: Worker) -> Self {
+    pub(crate) fn new(session: S, worker: Worker, habits: Arc<Habits>) -> Self {
         let watch = Arc::new(Watch { is_fired: AtomicBool::new(false), home: OnceLock::new() });
         let (timer, waker) = (worker.wheel().timer(), Waker::from(watch.clone()));
-        Self { session, timer, worker, waker, watch, kept_until: None, verdict: None }
+        Self { session, timer, worker, waker, watch, habits, parked: None, verdict: None }
     }
 
     /// Rule 1: registers the watch. Gives a cause when the session is no good any more.
@@ -83,7 +85,8 @@ pub(crate) fn settle<S: Session>(lent: &Lent<Slot<S>>, engine: EngineId) {
 pub(crate) fn park<S: Session>(mut lent: Lent<Slot<S>>, engine: EngineId, now: Instant, keep: Duration) {
     lent.timer.disarm();
     lent.session.conn().life().set_state(ConnState::Idle, now);
-    lent.kept_until = now.checked_add(keep);
+    let keep = keep.min(lent.habits.keep());
+    lent.parked = Some((now, keep));
     if let Some(cause) = lent.start_watch() {
         return end(lent, cause, EvictCause::PeerClosed);
     }
@@ -98,6 +101,13 @@ pub(crate) fn park<S: Session>(mut lent: Lent<Slot<S>>, engine: EngineId, now: I
 pub(crate) fn end<S: Session>(mut lent: Lent<Slot<S>>, cause: Cause, counted_as: EvictCause) {
     lent.verdict = Some(cause);
     lent.close(counted_as);
+}
+
+/// Has it lain idle for most of what its peer allows? Then it may be closed while a request is on its way.
+#[inline]
+pub(crate) fn is_late<S: Session>(lent: &Lent<Slot<S>>) -> bool {
+    let idle = lent.idle_for();
+    !idle.is_zero() && lent.parked.is_some_and(|(_, keep)| keep != Duration::MAX && idle > keep / 5 * 4)
 }
 
 /// Closes a session and keeps its place.
@@ -123,14 +133,17 @@ impl<S: Session> Watch<S> {
         let Some(mut lent) = home.bucket.upgrade().and_then(|bucket| bucket.lend_idle(home.id)) else {
             return;
         };
+        let now = now();
+        let (since, keep) = lent.parked.unwrap_or((now, Duration::MAX));
+        let age = now.saturating_duration_since(since);
         match lent.session.conn_mut().try_peer() {
-            Some(event) => end(lent, cause_of(&event), EvictCause::PeerClosed),
-            None => {
-                let now = now();
-                let keep =
-                    lent.kept_until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
-                park(lent, home.engine, now, keep);
+            Some(event) => {
+                if matches!(event, PeerEvent::Fin) {
+                    lent.habits.on_closed(age, now);
+                }
+                end(lent, cause_of(&event), EvictCause::PeerClosed);
             }
+            None => park(lent, home.engine, now, keep.saturating_sub(age)),
         }
     }
 }

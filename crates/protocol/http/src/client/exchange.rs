@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{Method, StatusCode};
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
-use millstream_client::{Failed, Lease, now, turn_now};
+use millstream_client::{Failed, Lease, idle_span, now, turn_now};
 use millstream_transport::{Cause, ConnState};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -322,13 +322,6 @@ impl<'a> Exchange<'a> {
         let sent = Sent::new(self.request, &mut self.outgoing, self.deadline);
         if sent.is_repeatable { Failed::with_request(error, sent.request) } else { Failed::new(error) }
     }
-}
-
-/// A server's announced idle time, less what a request needs to get there: the keep-alive race is lost by whoever uses
-/// the last second.
-fn idle_span(announced: Duration) -> Duration {
-    let margin = (announced / 20).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    announced.saturating_sub(margin)
 }
 
 /// Has all of the body come with the head; and if so, is there nothing of it?
