@@ -2,12 +2,17 @@
 
 mod serving;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use millstream_base::{Kind, Result};
 use millstream_http::client::{Form, Part};
 use millstream_http::{Body, HttpClient, Request, Response, StatusCode, header};
 use millstream_peers::{Folder, Gate};
 use serving::{Served, block_on};
+
+/// Far more than opening takes.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// One part as a server reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -252,6 +257,20 @@ fn what_is_no_file_is_refused_by_its_name() {
         let error = block_on(Part::file(&world.client, &path)).expect_err("no file");
         assert_eq!(error.target(), path.to_str(), "{error}");
     }
+}
+
+#[test]
+fn fifo_that_nobody_writes_to_is_refused_at_once() {
+    let (world, folder) = (World::new(), Folder::new());
+    let path = folder.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).expect("made");
+    let opened = block_on(async { tokio::time::timeout(AT_ONCE, Part::file(&world.client, &path)).await });
+    if opened.is_err() {
+        // The thread that hangs in there would hang this test too.
+        std::fs::OpenOptions::new().write(true).open(&path).expect("lets the reader go");
+    }
+    let error = opened.expect("not in time").expect_err("no regular file");
+    assert_eq!((error.kind(), error.target()), (Kind::Io, path.to_str()), "{error}");
 }
 
 #[test]

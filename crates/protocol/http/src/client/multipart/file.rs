@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,22 +11,27 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_client::Worker;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 
 use crate::Body;
 
 /// One read of the file: a guess between memory and calls of the pool.
 const PIECE_BYTES: u64 = 128 * 1024;
 
+/// A FIFO without a writer or a device must neither block the pool nor become our terminal.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// Opens a regular file as a body of its present length.
 pub(super) async fn open(worker: Worker, path: PathBuf) -> Result<Body> {
     let name = path.display().to_string();
-    let opened = blocking(&worker, move || open_now(path)).await?;
+    let opened = blocking(&worker, move || open_now(&path)).await?;
     let (file, left) = opened.map_err(|error| Error::io(error).with_target(name))?;
     Ok(Body::stream(FileBody { worker, file: Arc::new(file), offset: 0, left, reading: None }))
 }
 
-fn open_now(path: PathBuf) -> std::io::Result<(File, u64)> {
-    let file = File::open(path)?;
+fn open_now(path: &Path) -> std::io::Result<(File, u64)> {
+    let file = File::from(retry_on_intr(|| openat(CWD, path, READ, Mode::empty()))?);
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
