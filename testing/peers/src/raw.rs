@@ -1,6 +1,6 @@
 //! One connection as bytes: what a test sends and expects, piece by piece, on either side.
 //!
-//! Every wait is limited to [`PATIENCE`](crate::PATIENCE); a test that waits in vain fails and says what had come so far.
+//! Every wait is limited to [`PATIENCE`]; a test that waits in vain fails and says what had come so far.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

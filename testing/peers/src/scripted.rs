@@ -21,7 +21,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::{Count, RawConn};
 
-/// What happens on one connection. It ends with a FIN when the script returns, unless [`Scripted::resetting`] or the
+/// What happens on one connection. It ends with a FIN when the script returns, unless [`resetting`] or the
 /// script says otherwise.
 pub type Script = Box<dyn FnOnce(RawConn) + Send>;
 

@@ -2,7 +2,7 @@
 //! task queue.
 //!
 //! - A task stays on the worker it was spawned on; it need not be `Send`.
-//! - Work is sent to a worker with [`Worker::spawn`] and [`Engine::spawn`].
+//! - Work is sent to a worker with [`Worker::spawn`].
 //! - A connection's deadlines live in the worker's coarse [`Wheel`]: re-arming a [`Timer`] is one store.
 //! - A worker that stays in one poll for more than 50 ms is reported while it is still there (see [`Label`]).
 //! - [`Engine::shutdown`] drains until a deadline, then cancels.
