@@ -21,6 +21,7 @@ use crate::{Body, Headers};
 
 /// HTTP/1.1 for clients: one call at a time on a connection.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Http1 {
     /// Limits on a reply's head.
     pub head: HeadLimits,
@@ -104,14 +105,13 @@ impl WireRequest {
             .headers
             .get(&EXPECT)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        if let Some(bytes) = self.body.as_full()
+            && (bytes.is_empty() || !waits && bytes.len() <= INLINE_BODY)
+        {
+            out.extend_from_slice(bytes);
+            return Ok(Upload::None);
+        }
         match self.body.try_clone() {
-            Some(copy) if copy.is_empty() => Ok(Upload::None),
-            Some(copy) if !waits && copy.len().is_some_and(|length| length <= INLINE_BODY) => {
-                if let Ok(bytes) = copy.try_into_full() {
-                    out.extend_from_slice(&bytes);
-                }
-                Ok(Upload::None)
-            }
             Some(body) => Ok(Upload::Body(Streamed { left: body.len(), body, is_chunked, waits })),
             None => {
                 let left = self.body.len();
@@ -128,7 +128,7 @@ impl WireRequest {
 }
 
 /// A body up to this size goes out with the head in one write.
-const INLINE_BODY: u64 = 16 * 1024;
+const INLINE_BODY: usize = 16 * 1024;
 
 fn expects_body(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
