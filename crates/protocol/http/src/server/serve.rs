@@ -46,6 +46,8 @@ pub struct Serve<H: Handler> {
     pub(super) progress: Progress,
     pub(super) stage: Stage<H>,
     pub(super) intake: Option<Box<Intake>>,
+    /// The place of the next handler's future, if it is small.
+    pub(super) spare: Option<Call<H>>,
     pub(super) exchange: Exchange,
     /// Responses whose bytes lie in `output`, for the latency histogram.
     pub(super) unsent: u32,
@@ -116,6 +118,7 @@ impl<H: Handler> Serve<H> {
             progress: Progress::default(),
             stage: Stage::Head,
             intake: None,
+            spare: None,
             exchange: Exchange::none(opened),
             unsent: 0,
             is_registered: false,
