@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 use millstream_base::{Error, Kind, Origin, Result, Seen};
@@ -59,6 +60,8 @@ pub(crate) struct Outgoing {
     /// Bytes ever given to the kernel.
     written: u64,
     upload: Upload,
+    /// The rest of the body's last piece: a large one is not copied whole.
+    piece: Bytes,
     is_body_begun: bool,
     is_done: bool,
     stall: Stall,
@@ -71,7 +74,7 @@ impl Outgoing {
     /// To send `output`, then `upload`.
     pub(crate) fn new(output: Vec<u8>, upload: Upload) -> Self {
         let (is_body_begun, is_done, stall) = (false, false, Stall::Peer);
-        Self { output, sent: 0, written: 0, upload, is_body_begun, is_done, stall }
+        Self { output, sent: 0, written: 0, upload, piece: Bytes::new(), is_body_begun, is_done, stall }
     }
 
     /// Is everything with the kernel?
@@ -165,6 +168,12 @@ impl Outgoing {
         let Upload::Body(streamed) = &mut self.upload else { return Poll::Ready(Ok(())) };
         self.is_body_begun = true;
         while self.output.len() < OUTPUT_BYTES {
+            if !self.piece.is_empty() {
+                let room = OUTPUT_BYTES - self.output.len();
+                let data = self.piece.split_to(self.piece.len().min(room));
+                streamed.append(&mut self.output, &data);
+                continue;
+            }
             let frame = match Pin::new(&mut streamed.body).poll_frame(cx) {
                 Poll::Pending if self.output.is_empty() => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Ok(())),
@@ -172,7 +181,8 @@ impl Outgoing {
             };
             let trailers = match frame.map(http_body::Frame::into_data) {
                 Some(Ok(data)) => {
-                    streamed.append(&mut self.output, &data)?;
+                    streamed.count(&data)?;
+                    self.piece = data;
                     continue;
                 }
                 Some(Err(frame)) => frame.into_trailers().ok(),
@@ -187,17 +197,21 @@ impl Outgoing {
 }
 
 impl Streamed {
-    fn append(&mut self, out: &mut Vec<u8>, data: &[u8]) -> Result<()> {
+    /// Counts a piece before anything of it is sent: cut where the length ends, the body would look whole.
+    fn count(&mut self, piece: &[u8]) -> Result<()> {
         if let Some(left) = &mut self.left {
-            let rest = left.checked_sub(data.len() as u64);
+            let rest = left.checked_sub(piece.len() as u64);
             *left = rest.ok_or_else(|| wrong_length("the body is longer than it said"))?;
         }
+        Ok(())
+    }
+
+    fn append(&self, out: &mut Vec<u8>, data: &[u8]) {
         if self.is_chunked {
             chunked::encode_chunk(out, data);
         } else {
             out.extend_from_slice(data);
         }
-        Ok(())
     }
 
     fn end(&self, out: &mut Vec<u8>, trailers: Option<&HeaderMap>) -> Result<()> {
@@ -225,5 +239,42 @@ impl Drop for Outgoing {
         if !self.is_done {
             scratch::put_output(std::mem::take(&mut self.output));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn large_body_is_copied_a_bufferful_at_a_time() {
+        for is_chunked in [false, true] {
+            let body = Body::from(vec![b'x'; 10 * OUTPUT_BYTES + 1]);
+            let left = (!is_chunked).then(|| body.len().expect("known"));
+            let streamed = Streamed { body, is_chunked, waits: false, left };
+            let mut outgoing = Outgoing::new(b"head".to_vec(), Upload::Body(streamed));
+            let mut content = 0;
+            while matches!(outgoing.upload, Upload::Body(_)) {
+                let polled = outgoing.poll_piece(&mut Context::from_waker(Waker::noop()));
+                assert!(matches!(polled, Poll::Ready(Ok(()))));
+                assert!(outgoing.output.len() < OUTPUT_BYTES + 100, "{} bytes", outgoing.output.len());
+                content += outgoing.output.iter().filter(|byte| **byte == b'x').count();
+                outgoing.output.clear();
+            }
+            assert_eq!(content, 10 * OUTPUT_BYTES + 1);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_of_a_piece_that_is_too_long() {
+        let body = Body::from(vec![b'x'; 2 * OUTPUT_BYTES + 1]);
+        let left = Some(2 * OUTPUT_BYTES as u64);
+        let streamed = Streamed { body, is_chunked: false, waits: false, left };
+        let mut outgoing = Outgoing::new(Vec::new(), Upload::Body(streamed));
+        let polled = outgoing.poll_piece(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Ready(Err(_))));
+        assert!(outgoing.output.is_empty());
     }
 }
