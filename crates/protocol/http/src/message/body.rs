@@ -1,5 +1,6 @@
 //! A message's body: nothing, bytes, or a stream with back-pressure.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -26,6 +27,8 @@ pub struct Body(Inner);
 enum Inner {
     Empty,
     Full(Bytes),
+    /// Several in a row, none of them empty. Boxed: a body is moved often, and is seldom this.
+    Row(Box<VecDeque<Bytes>>),
     Incoming(Incoming),
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = Error> + Send>>),
 }
@@ -67,6 +70,15 @@ impl Body {
         Self(Inner::Incoming(incoming))
     }
 
+    /// These in a row, uncopied.
+    pub(crate) fn row(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let mut pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        match pieces.len() {
+            0 | 1 => pieces.pop_front().map_or_else(Self::empty, Self::from),
+            _ => Self(Inner::Row(Box::new(pieces))),
+        }
+    }
+
     pub(crate) fn stream(body: impl HttpBody<Data = Bytes, Error = Error> + Send + 'static) -> Self {
         Self(Inner::Stream(Box::pin(body)))
     }
@@ -76,6 +88,7 @@ impl Body {
         match &self.0 {
             Inner::Empty => Some(0),
             Inner::Full(bytes) => Some(bytes.len() as u64),
+            Inner::Row(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
             Inner::Incoming(incoming) => incoming.remaining(),
             Inner::Stream(stream) => stream.size_hint().exact(),
         }
@@ -92,17 +105,17 @@ impl Body {
         matches!(self.0, Inner::Empty)
     }
 
-    /// The bytes, when they are all there already.
+    /// The bytes, when they are all there already, and in one piece.
     #[inline]
     pub(crate) fn as_full(&self) -> Option<&[u8]> {
         match &self.0 {
             Inner::Empty => Some(&[]),
             Inner::Full(bytes) => Some(bytes),
-            Inner::Incoming(_) | Inner::Stream(_) => None,
+            Inner::Row(_) | Inner::Incoming(_) | Inner::Stream(_) => None,
         }
     }
 
-    /// The bytes, when they are all there already.
+    /// The bytes, when they are all there already, and in one piece.
     pub(crate) fn try_into_full(self) -> Result<Bytes, Self> {
         match self.0 {
             Inner::Empty => Ok(Bytes::new()),
@@ -116,6 +129,7 @@ impl Body {
         match &self.0 {
             Inner::Empty => Some(Self::empty()),
             Inner::Full(bytes) => Some(Self(Inner::Full(bytes.clone()))),
+            Inner::Row(pieces) => Some(Self(Inner::Row(pieces.clone()))),
             Inner::Incoming(_) | Inner::Stream(_) => None,
         }
     }
@@ -208,6 +222,7 @@ impl HttpBody for Body {
                 self.0 = Inner::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Inner::Row(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
             Inner::Incoming(incoming) => incoming.poll_frame(cx),
             Inner::Stream(stream) => stream.as_mut().poll_frame(cx),
         }
@@ -217,6 +232,7 @@ impl HttpBody for Body {
         match &self.0 {
             Inner::Empty => true,
             Inner::Full(bytes) => bytes.is_empty(),
+            Inner::Row(pieces) => pieces.is_empty(),
             Inner::Incoming(incoming) => incoming.is_end(),
             Inner::Stream(stream) => stream.is_end_stream(),
         }

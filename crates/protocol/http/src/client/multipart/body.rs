@@ -36,31 +36,34 @@ impl Segment {
 /// Several bodies in a row as one.
 pub(super) struct Joined(VecDeque<Segment>);
 
+/// Bytes up to so many are copied to those beside them, larger ones are sent as they lie there. As large as a body that
+/// is sent along with its head, which must be one piece.
+const SMALL_BYTES: usize = 16 * 1024;
+
 impl Joined {
-    /// Bytes beside each other become one piece.
+    /// Small bytes beside each other become one piece.
     pub(super) fn new(segments: Vec<Segment>) -> Self {
         let mut joined = VecDeque::new();
-        let mut bytes = BytesMut::new();
+        let mut small = BytesMut::new();
         for segment in segments {
             match segment {
-                Segment::Bytes(more) => bytes.extend_from_slice(&more),
-                Segment::Stream(body) => {
-                    joined.extend([Segment::Bytes(bytes.split().freeze()), Segment::Stream(body)]);
-                }
+                Segment::Bytes(bytes) if bytes.len() <= SMALL_BYTES => small.extend_from_slice(&bytes),
+                large => joined.extend([Segment::Bytes(small.split().freeze()), large]),
             }
         }
-        joined.push_back(Segment::Bytes(bytes.freeze()));
+        joined.push_back(Segment::Bytes(small.freeze()));
         Self(joined)
     }
 
-    pub(super) fn into_body(mut self) -> Body {
-        match self.0.pop_front() {
-            Some(Segment::Bytes(bytes)) if self.0.is_empty() => Body::from(bytes),
-            Some(first) => {
-                self.0.push_front(first);
-                Body::stream(self)
-            }
-            None => Body::empty(),
+    /// A body that can be sent twice, unless one of them is a stream.
+    pub(super) fn into_body(self) -> Body {
+        let bytes = |segment: &Segment| match segment {
+            Segment::Bytes(bytes) => Some(bytes.clone()),
+            Segment::Stream(_) => None,
+        };
+        match self.0.iter().map(bytes).collect::<Option<Vec<_>>>() {
+            Some(pieces) => Body::row(pieces),
+            None => Body::stream(self),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Form {
     pub fn part(mut self, name: &str, part: Part) -> Self {
         let Part { body, file_name, content_type } = part;
         let mut head =
-            format!("--{}\r\nContent-Disposition: form-data; name=\"{}\"", self.boundary, escape(name));
+            format!("--{}\r\nContent-Disposition: form-data; name=\"{}\"", self.boundary, escape_name(name));
         if let Some(file_name) = file_name {
             head += &format!("; filename=\"{}\"", escape(&file_name));
         }
@@ -140,7 +140,13 @@ impl Part {
     }
 }
 
-/// WHATWG HTML, "multipart/form-data encoding algorithm": a name can't end its quotes or its line.
+/// WHATWG HTML, "multipart/form-data encoding algorithm": each line of a field's name ends with CR LF, whatever it ended
+/// with. File names are left as they are in this.
+fn escape_name(name: &str) -> String {
+    escape(&name.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n"))
+}
+
+/// The same: no name can end its quotes or its line.
 fn escape(name: &str) -> String {
     name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -178,6 +184,53 @@ mod tests {
         assert!(body.try_clone().is_none() && body.len().is_none());
         let bytes = body.collect(1000).await.expect("whole");
         assert!(bytes.windows(8).any(|window| window == b"streamed") && bytes.ends_with(b"--\r\n"));
+    }
+
+    #[test]
+    fn lines_of_a_name_end_as_the_standard_says_and_those_of_a_file_name_as_they_did() {
+        for (given, name, file_name) in [
+            ("a\nb", "a%0D%0Ab", "a%0Ab"),
+            ("a\rb", "a%0D%0Ab", "a%0Db"),
+            ("a\r\nb", "a%0D%0Ab", "a%0D%0Ab"),
+            ("a\n\rb", "a%0D%0A%0D%0Ab", "a%0A%0Db"),
+            ("\r\r\n\n", "%0D%0A%0D%0A%0D%0A", "%0D%0D%0A%0A"),
+            ("plain \"x\"", "plain %22x%22", "plain %22x%22"),
+        ] {
+            assert_eq!((escape_name(given).as_str(), escape(given).as_str()), (name, file_name), "{given:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn large_part_in_memory_is_sent_as_it_lies_there() {
+        let large = Bytes::from(vec![b'x'; 1 << 20]);
+        for with_stream in [false, true] {
+            let mut form = Form::new().text("a", "1").part("l", Part::bytes(large.clone())).text("b", "2");
+            if with_stream {
+                form = form.part("s", Part::body(Body::from_fn(|| std::future::ready(None))));
+            }
+            let mut body = form.into_body();
+            let mut again = body.try_clone();
+            assert_eq!(again.is_none(), with_stream, "what lies in memory can be sent twice");
+            for body in std::iter::once(&mut body).chain(&mut again) {
+                let (mut left, mut whole, mut is_same) = (body.len(), 0, false);
+                while let Some(piece) = body.chunk().await {
+                    let piece = piece.expect("in memory");
+                    is_same |= piece.as_ptr() == large.as_ptr() && piece.len() == large.len();
+                    whole += piece.len() as u64;
+                    left = left.map(|left| left - piece.len() as u64);
+                    assert!(left.is_none() || left == body.len());
+                }
+                assert!(is_same && whole > 1 << 20);
+                assert_eq!(left.unwrap_or(0), 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn small_parts_are_one_piece() {
+        let form = (0..100).fold(Form::new(), |form, number| form.text("n", number.to_string()));
+        let body = form.into_body();
+        assert!(body.as_full().is_some_and(|bytes| bytes.len() as u64 == body.len().expect("known")));
     }
 
     #[test]
