@@ -75,12 +75,10 @@ pub struct Timer {
 pub struct Alarm(Arc<Entry>);
 
 impl Alarm {
-    /// Makes the timer expire now, and wakes its task. Arming the timer again takes it back. Says whether it was not rung
-    /// already.
-    pub fn ring(&self) -> bool {
-        let before = self.0.at.swap(RUNG, SeqCst);
+    /// Makes the timer expire now, and wakes its task. Arming the timer again takes it back.
+    pub fn ring(&self) {
+        self.0.at.store(RUNG, SeqCst);
         self.0.wake();
-        before != RUNG
     }
 
     /// Wakes the timer's task without changing the deadline.
