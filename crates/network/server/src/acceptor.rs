@@ -226,8 +226,7 @@ impl<P: Protocol> Accepting<P> {
         changed.as_mut().enable();
         self.shared.stats.paused.add(1);
         let wanted = (self.shared.options.max_connections / EVICT_PART).clamp(1, EVICT_MOST);
-        let evicted = seats::evict_idle(&self.shared.seats, wanted);
-        (0..evicted).for_each(|_| self.shared.stats.count(Event::EvictedIdle));
+        seats::evict_idle(&self.shared.seats, wanted);
         // Too late as well as in time: then it looks again.
         let _ = tokio::time::timeout(most, changed).await;
         self.shared.stats.paused.add(-1);

@@ -8,6 +8,7 @@ use millstream_runtime::{Timer, Worker};
 use millstream_transport::{Cause, Conn, ConnState};
 
 use crate::server::Shared;
+use crate::stats::Event;
 use crate::{Context, ServerOptions};
 
 /// One accepted connection in the hands of its protocol: the bytes, one deadline, and what the server says.
@@ -101,6 +102,9 @@ impl Session {
 
     /// Ends it for this reason.
     pub fn close(self, cause: Cause) {
+        if cause == Cause::CapacityEvict {
+            self.place.shared().stats.count(Event::EvictedIdle);
+        }
         self.conn.close(cause);
     }
 }

@@ -81,11 +81,14 @@ fn busy_connections_are_never_evicted_and_newcomers_wait() {
             }
         }
     });
-    let mut conns: Vec<_> = (0..10).map(|_| RawConn::connect(server.address)).collect();
-    for conn in &mut conns {
+    let mut conns = Vec::new();
+    for number in 0..10 {
+        let mut conn = RawConn::connect(server.address);
         conn.send("busy\n");
+        conns.push(conn);
+        // One that has not asked yet is idle.
+        entered.wait_for(4.min(number + 1));
     }
-    entered.wait_for(4);
     server.wait_for_metric("millstream_server_at_limit", 2);
     assert_eq!((entered.value(), server.running.open_connections()), (4, 4));
     leaves.open();
