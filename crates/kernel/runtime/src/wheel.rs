@@ -124,7 +124,12 @@ impl Wheel {
     /// The first tick at or after this moment: never early, at most 16 ms late.
     fn tick_of(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.0.origin);
-        u64::try_from(since.as_millis()).unwrap_or(NEVER - TICK_MS).div_ceil(TICK_MS)
+        // Rounded up twice: a begun millisecond counts.
+        let begun = u64::from(!since.subsec_nanos().is_multiple_of(1_000_000));
+        u64::try_from(since.as_millis())
+            .unwrap_or(NEVER - TICK_MS - 1)
+            .saturating_add(begun)
+            .div_ceil(TICK_MS)
     }
 
     /// The tick that has begun by this moment.
@@ -394,14 +399,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn timer_fires_never_early_and_within_a_tick() {
         let wheel = wheel();
-        for ms in [0, 1, 15, 16, 17, 100, 1_000, 16_384, 20_000, 61_000] {
+        for us in [0, 1_000, 15_000, 15_999, 16_000, 16_001, 17_000, 80_900, 100_000, 16_384_000, 61_000_000]
+        {
             let timer = wheel.timer();
-            let start = crate::now();
-            timer.arm(start + Duration::from_millis(ms));
+            let (start, span) = (crate::now(), Duration::from_micros(us));
+            timer.arm(start + span);
             expired(&timer).await;
             let took = crate::now() - start;
-            assert!(took >= Duration::from_millis(ms), "{ms} ms fired after {took:?}");
-            assert!(took <= Duration::from_millis(ms + 2 * TICK_MS), "{ms} ms fired after {took:?}");
+            assert!(took >= span, "{span:?} fired after {took:?}");
+            assert!(took <= span + Duration::from_millis(2 * TICK_MS), "{span:?} fired after {took:?}");
         }
     }
 
