@@ -183,6 +183,44 @@ fn names_of_codings_are_of_any_case_and_gzip_has_an_old_one() {
     }
 }
 
+/// Both things that servers call `deflate`: RFC 9110 §8.4.1.2 means the first.
+fn deflated(plain: &[u8]) -> [Vec<u8>; 2] {
+    let level = flate2::Compression::new(6);
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), level);
+    zlib.write_all(plain).expect("memory");
+    let mut bare = flate2::write::DeflateEncoder::new(Vec::new(), level);
+    bare.write_all(plain).expect("memory");
+    [zlib.finish().expect("memory"), bare.finish().expect("memory")]
+}
+
+#[test]
+fn deflate_is_undone_with_and_without_its_wrapper_and_never_short() {
+    let plain = text(400);
+    for bytes in deflated(plain.as_bytes()) {
+        let whole = bytes.len();
+        let server = cutting("deflate", [&bytes[..], b"!"].concat());
+        let client = client(&server);
+        for cut in 1..=whole + 1 {
+            let url = server.url(&format!("/{cut}"));
+            let got = block_on(async { client.get(url).send().await.expect("answered").bytes().await });
+            match got {
+                Ok(bytes) => assert_eq!((cut, &bytes[..]), (whole, plain.as_bytes())),
+                Err(error) => {
+                    assert!(cut != whole, "{error}");
+                    assert!(matches!(error.kind(), Kind::Closed | Kind::Protocol), "at {cut}: {error}");
+                }
+            }
+        }
+    }
+    for plain in ["", "x", &text(200_000)] {
+        for bytes in deflated(plain.as_bytes()) {
+            let server = coded("Deflate", bytes);
+            let got = block_on(async { fetch(&client(&server), &server).await });
+            assert_eq!(got.expect("whole"), plain.as_bytes());
+        }
+    }
+}
+
 /// The path says how many bytes are sent of the coded body.
 fn cutting(coding: &'static str, bytes: Vec<u8>) -> Served {
     Served::start(move |request: Request| {

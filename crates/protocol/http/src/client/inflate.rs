@@ -6,6 +6,7 @@ use millstream_base::{Error, Result};
 /// A decoder of one body.
 pub(super) enum Inflater {
     Gzip(Gzip),
+    Deflate(Deflate),
     #[cfg(feature = "brotli")]
     Brotli(Box<Brotli>),
     #[cfg(feature = "zstd")]
@@ -28,6 +29,9 @@ impl Inflater {
         if is("gzip") || is("x-gzip") {
             return Some(Self::Gzip(Gzip::new()));
         }
+        if is("deflate") {
+            return Some(Self::Deflate(Deflate::default()));
+        }
         #[cfg(feature = "brotli")]
         if is("br") {
             return Some(Self::Brotli(Box::new(Brotli::new())));
@@ -43,6 +47,7 @@ impl Inflater {
     pub(super) fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Step> {
         match self {
             Self::Gzip(gzip) => gzip.step(input, room),
+            Self::Deflate(deflate) => deflate.step(input, room),
             #[cfg(feature = "brotli")]
             Self::Brotli(brotli) => brotli.step(input, room),
             #[cfg(feature = "zstd")]
@@ -54,6 +59,7 @@ impl Inflater {
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Self::Gzip(gzip) => gzip.is_complete,
+            Self::Deflate(deflate) => deflate.is_complete,
             #[cfg(feature = "brotli")]
             Self::Brotli(brotli) => brotli.is_complete,
             #[cfg(feature = "zstd")]
@@ -80,16 +86,43 @@ impl Gzip {
             }
             *self = Self::new();
         }
-        let (read, written) = (self.member.total_in(), self.member.total_out());
-        let status = self.member.decompress(input, room, FlushDecompress::None);
-        let status = status.map_err(|_| malformed("gzip"))?;
-        self.is_complete = status == Status::StreamEnd;
-        let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
-        Ok(Step {
-            read: count(self.member.total_in(), read),
-            written: count(self.member.total_out(), written),
-        })
+        let (step, is_complete) = inflate(&mut self.member, input, room).ok_or_else(|| malformed("gzip"))?;
+        self.is_complete = is_complete;
+        Ok(step)
     }
+}
+
+/// deflate: the zlib format (RFC 9110 §8.4.1.2), or the bare stream that some servers send under this name.
+#[derive(Default)]
+pub(super) struct Deflate {
+    /// Of the kind that the first byte tells.
+    stream: Option<Decompress>,
+    is_complete: bool,
+}
+
+impl Deflate {
+    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Step> {
+        if self.is_complete {
+            let nothing = Step { read: 0, written: 0 };
+            return input.is_empty().then_some(nothing).ok_or_else(|| malformed("deflate"));
+        }
+        // zlib names its method first, 8, with a window of up to 2^(7 + 8) bytes (RFC 1950 §2.2). A bare stream could
+        // begin like this only with a stored block behind padding that is not zero: nobody makes that.
+        let is_zlib = input.first().is_some_and(|first| first & 0x8f == 8);
+        let stream = self.stream.get_or_insert_with(|| Decompress::new(is_zlib));
+        let (step, is_complete) = inflate(stream, input, room).ok_or_else(|| malformed("deflate"))?;
+        self.is_complete = is_complete;
+        Ok(step)
+    }
+}
+
+/// One step, and whether the stream ends with it; `None` for what is no such stream.
+fn inflate(stream: &mut Decompress, input: &[u8], room: &mut [u8]) -> Option<(Step, bool)> {
+    let (read, written) = (stream.total_in(), stream.total_out());
+    let status = stream.decompress(input, room, FlushDecompress::None).ok()?;
+    let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
+    let step = Step { read: count(stream.total_in(), read), written: count(stream.total_out(), written) };
+    Some((step, status == Status::StreamEnd))
 }
 
 /// The largest window, which is what everybody uses.
