@@ -27,8 +27,8 @@ pub struct Body(Inner);
 enum Inner {
     Empty,
     Full(Bytes),
-    /// Several in a row, none of them empty. Boxed: a body is moved often, and is seldom this.
-    Row(Box<VecDeque<Bytes>>),
+    /// Several in a row, none of them empty.
+    Row(VecDeque<Bytes>),
     Incoming(Incoming),
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = Error> + Send>>),
 }
@@ -75,7 +75,7 @@ impl Body {
         let mut pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         match pieces.len() {
             0 | 1 => pieces.pop_front().map_or_else(Self::empty, Self::from),
-            _ => Self(Inner::Row(Box::new(pieces))),
+            _ => Self(Inner::Row(pieces)),
         }
     }
 
