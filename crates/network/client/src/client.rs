@@ -160,8 +160,9 @@ impl<P: Protocol> Client<P> {
         let bucket = shared.pool.bucket(target);
         let lease = match shared.stocked(&bucket, started) {
             Some(lease) if lease.idle_for() <= FRESH || shared.protocol.is_idempotent(&request) => Ok(lease),
-            Some(lease) => shared.timely(target, lease, deadline).await,
-            None => shared.checkout(target, &bucket, deadline).await,
+            // Boxed, as the retry below: what is seldom needed must not be moved about with each call.
+            Some(lease) => Box::pin(shared.timely(target, lease, deadline)).await,
+            None => Box::pin(shared.checkout(target, &bucket, deadline)).await,
         };
         let lease = lease.map_err(|error| shared.fail(error, target, started))?;
         let was_reused = lease.is_reused();
@@ -172,10 +173,11 @@ impl<P: Protocol> Client<P> {
         let may_retry = shared.options.retries && may_retry(&shared.protocol, &failed, was_reused);
         let Failed { error, request } = failed;
         match request {
-            Some(request) if may_retry && shared.budget.spend() => self
-                .call_again(target, &bucket, request, deadline)
-                .await
-                .map_err(|again| shared.fail(after(&error, again), target, started)),
+            Some(request) if may_retry && shared.budget.spend() => {
+                Box::pin(self.call_again(target, &bucket, request, deadline))
+                    .await
+                    .map_err(|again| shared.fail(after(&error, again), target, started))
+            }
             _ => Err(shared.fail(error, target, started)),
         }
     }
