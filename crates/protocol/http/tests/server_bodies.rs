@@ -176,6 +176,37 @@ fn fifty_megabytes_go_through_with_little_memory() {
     assert!(most_held < 1 << 20, "{most_held} bytes lay in the server");
 }
 
+#[test]
+fn connection_is_kept_behind_a_streamed_exchange_that_was_read_to_its_end() {
+    let server = Served::start(async |mut request: Request| {
+        let body = request.take_body();
+        match request.path() {
+            // Begins to answer and leaves the rest of the body.
+            "/leave" => Response::bytes(Body::from_fn({
+                let mut pieces = vec!["piece"];
+                move || std::future::ready(pieces.pop().map(|piece| Ok(piece.into())))
+            })),
+            _ => Response::bytes(body),
+        }
+    });
+    let mut conn = server.connect();
+    for _ in 0..2 {
+        let mut twin = conn.twin();
+        let sending = std::thread::spawn(move || {
+            twin.send(post("/", vec![b'x'; 3 << 20]));
+        });
+        let response = conn.read_response("POST");
+        assert_eq!((response.body.len(), response.field("connection")), (3 << 20, Some("keep-alive")));
+        sending.join().expect("all is sent");
+    }
+    let mut twin = conn.twin();
+    let sending = std::thread::spawn(move || drop(twin.try_send(post("/leave", vec![b'x'; 3 << 20]))));
+    assert_eq!(conn.read_response("POST").text(), "piece");
+    // Too much is left to read it for the sake of the connection.
+    assert_eq!(conn.read_to_fin(), b"");
+    sending.join().expect("no panic");
+}
+
 /// A stream without an end that counts what it has produced.
 fn endless(produced: &Count) -> Body {
     let produced = produced.clone();

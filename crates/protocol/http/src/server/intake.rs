@@ -58,9 +58,9 @@ impl Intake {
         self.is_done
     }
 
-    /// Did it go wrong? Then the bytes behind it mean nothing.
-    pub(crate) fn is_failed(&self) -> bool {
-        self.is_failed
+    /// Does the client hold the body back until it is told to go on?
+    pub(crate) fn awaits_continue(&self) -> bool {
+        self.awaits_continue
     }
 
     /// Must `100 Continue` be sent before more is read? Asked once.

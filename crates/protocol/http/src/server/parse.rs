@@ -245,7 +245,12 @@ impl<H: Handler> Serve<H> {
     fn may_keep(&self, response: &Response) -> bool {
         let is_open_ended = self.exchange.allows_body(response.status)
             && respond::frame_of(&response.body, &self.exchange) == respond::Frame::Close;
-        let can_skip_body = self.intake.as_ref().is_none_or(|intake| intake.is_done() || intake.can_drain());
+        // While a stream goes out, the request's body may still be read: an echo does nothing else.
+        let may_read = |intake: &Intake| !intake.awaits_continue() && response.body.as_full().is_none();
+        let can_skip_body = self
+            .intake
+            .as_ref()
+            .is_none_or(|intake| intake.is_done() || intake.can_drain() || may_read(intake));
         self.exchange.keeps_alive
             && self.session().conn.life().messages() < self.shared.options.max_requests
             && !response.closes
@@ -260,8 +265,10 @@ impl<H: Handler> Serve<H> {
     #[inline]
     pub(super) fn on_response_whole(&mut self, keeps_alive: bool, moment: Instant) {
         let has_unread_body = self.intake.as_ref().is_some_and(|intake| !intake.is_done());
-        // Behind a body that went wrong nobody knows where the next request begins, whatever the head has announced.
-        if !keeps_alive || self.intake.as_ref().is_some_and(|intake| intake.is_failed()) {
+        // Whatever the head has announced: behind a body that went wrong nobody knows where the next request begins, and
+        // one that is too long is not read for the sake of the connection.
+        if !keeps_alive || self.intake.as_ref().is_some_and(|intake| !intake.is_done() && !intake.can_drain())
+        {
             // A client that did not ask for the end may have sent more requests already.
             let lingers = has_unread_body || self.exchange.keeps_alive;
             self.stage = Stage::Finish { cause: self.close_cause(has_unread_body), lingers };
