@@ -88,10 +88,15 @@ fn server_that_waits_uses_no_cpu() {
                 conn.half_close();
             }
         }
-        eventually("all are read", || server.metric("millstream_server_accepted") >= 14);
-        let (start, before) = (Instant::now(), cpu_time());
-        eventually("time passes", || start.elapsed() > Duration::from_millis(400));
-        let used = cpu_time() - before;
-        assert!(used < Duration::from_millis(100), "{used:?} of CPU in {:?}", start.elapsed());
+        eventually("all are accepted", || server.metric("millstream_server_accepted") >= 14);
+        // What is accepted is not yet answered: a large body may still be on its way into the kernel. A server that
+        // spins has no quiet while at all.
+        eventually("a while without work", || {
+            let (start, before) = (Instant::now(), cpu_time());
+            std::thread::sleep(Duration::from_millis(400));
+            let (used, passed) = (cpu_time() - before, start.elapsed());
+            println!("{used:?} of CPU in {passed:?}");
+            used < passed / 10
+        });
     }
 }
