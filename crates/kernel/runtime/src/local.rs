@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use millstream_base::{Error, Kind, Origin, Result};
 
 use crate::beat::Label;
+use crate::reactor;
 use crate::worker::Worker;
 
 thread_local! {
@@ -40,34 +41,18 @@ where
 {
     let worker = current().expect("spawn_local is called on a worker of an engine");
     let label = Label::of_spawn::<F>(Location::caller());
-    spawn_labelled(worker, label, future)
-}
-
-/// The same with a label made before: for what is spawned often.
-pub(crate) fn spawn_labelled<F>(
-    worker: Worker,
-    label: Label,
-    future: F,
-) -> tokio::task::JoinHandle<Result<F::Output>>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
     tokio::task::spawn_local(Watched { worker, label, future: contain(future) })
 }
 
 impl Worker {
-    /// Spawns a future on this worker under a label made before; cheaper than [`spawn_local`](crate::spawn_local)
-    /// for what is spawned often.
+    /// Starts a task of this worker's own, under a label made before: what serves a connection. Nobody can wait for it; its
+    /// panic is contained and counted. When the engine stops, it is dropped where it is.
     ///
     /// # Panics
     /// When the current thread is not this worker's.
-    pub fn spawn_here<F>(&self, label: Label, future: F) -> tokio::task::JoinHandle<Result<F::Output>>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
-        spawn_labelled(self.clone(), label, future)
+    pub fn start(&self, label: Label, future: impl Future<Output = ()> + 'static) {
+        debug_assert!(current().is_some_and(|worker| worker.index() == self.index()), "on its own thread");
+        reactor::spawn(label, Box::pin(future));
     }
 }
 
@@ -93,7 +78,7 @@ pub(crate) fn contain_call(job: impl FnOnce()) {
 }
 
 /// Counts the panic and words it.
-fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

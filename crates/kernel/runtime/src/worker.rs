@@ -9,6 +9,7 @@ use millstream_base::{Error, Kind, Origin, Result, Slot};
 use crate::beat::Beat;
 use crate::engine::{Engine, Inner};
 use crate::inbox::{Inbox, Job};
+use crate::reactor::{self, Home};
 use crate::{Wheel, clock, local};
 
 /// A worker of an engine: send work to it from any thread. Clones name the same worker.
@@ -114,8 +115,8 @@ pub(crate) fn stopped() -> Error {
 
 /// What a worker's thread runs until the engine stops.
 pub(crate) fn run_thread(worker: Worker, slot: millstream_base::EngineId) {
-    let runtime = match build_runtime() {
-        Ok(runtime) => runtime,
+    let (runtime, home) = match build_runtime().and_then(|runtime| Ok((runtime, Home::new()?))) {
+        Ok(built) => built,
         Err(error) => {
             tracing::error!(worker = worker.0.index, %error, "worker could not start");
             worker.0.inbox.close();
@@ -126,12 +127,20 @@ pub(crate) fn run_thread(worker: Worker, slot: millstream_base::EngineId) {
     clock::enter_worker();
     let _ = worker.0.handle.set(runtime.handle().clone());
     local::enter(worker.clone());
+    reactor::enter(&home);
     runtime.block_on(async {
         tokio::task::spawn_local(worker.0.wheel.clone().drive());
+        match reactor::drive(home.clone(), worker.clone()) {
+            Ok(driver) => drop(tokio::task::spawn_local(driver)),
+            Err(error) => return tracing::error!(worker = worker.0.index, %error, "worker could not start"),
+        }
         serve_inbox(&worker).await;
     });
     worker.0.inbox.close();
     // Tasks are dropped here, on their own thread, while `Worker::current` still answers.
+    let entered = runtime.enter();
+    reactor::leave();
+    drop(entered);
     drop(runtime);
     local::leave();
 }

@@ -173,11 +173,11 @@ impl<P: Protocol> Accepting<P> {
             }
         };
         if self.shared.options.tls.is_some() {
-            drop(here.spawn_here(self.label, self.clone().open_tls(conn, reserved)));
+            here.start(self.label, self.clone().open_tls(conn, reserved));
             return;
         }
         let session = Session::new(conn, reserved);
-        drop(here.spawn_here(self.label, self.protocol.serve(session)));
+        here.start(self.label, self.protocol.serve(session));
     }
 
     /// The handshake first. Boxed: its state is large and gone once it is done.

@@ -11,10 +11,11 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::listen::SocketFile;
-use crate::{Addr, Opener, Opening, Side, Stream};
+use crate::socket::Family;
+use crate::{Addr, Opener, Opening, Side, Socket, Stream};
 
 /// A listener watched by one thread's reactor.
 #[derive(Debug)]
@@ -179,15 +180,13 @@ impl Accepted {
         &self.peer
     }
 
-    /// Registers it with the reactor of this thread.
+    /// Registers it with the reactor of this thread: the worker's own, else tokio's.
     ///
     /// # Errors
     /// When the reactor can't take it; the socket is closed then.
     pub fn into_stream(self) -> io::Result<Stream> {
-        match self.peer {
-            Addr::Tcp(_) => TcpStream::from_std(self.socket.into()).map(Stream::Tcp),
-            _ => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
-        }
+        let family = if matches!(self.peer, Addr::Tcp(_)) { Family::Tcp } else { Family::Unix };
+        Socket::register(self.socket, family)
     }
 
     pub(crate) fn opening(&self) -> Opening {

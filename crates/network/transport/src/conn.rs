@@ -1,6 +1,8 @@
 //! One connection: its bytes and the record of its life.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -67,10 +69,8 @@ impl Conn {
     /// Our address. Asks the kernel where the record only knows a wildcard.
     pub fn local_addr(&self) -> Addr {
         let known = self.life.local();
-        match self.stream.tcp().filter(|_| known.is_wildcard()).map(|tcp| tcp.local_addr()) {
-            Some(Ok(address)) => Addr::Tcp(address),
-            _ => known.clone(),
-        }
+        let asked = self.stream.tcp().filter(|_| known.is_wildcard()).map(local_addr);
+        asked.flatten().map_or_else(|| known.clone(), Addr::Tcp)
     }
 
     /// The peer's address.
@@ -143,7 +143,7 @@ impl Conn {
     pub fn set_linger_zero(&self) {
         if let Some(tcp) = self.stream.tcp() {
             // It fails only on a descriptor that is no socket.
-            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -200,6 +200,11 @@ impl Conn {
     pub(crate) fn set_connect_time(&self, span: Duration) {
         self.life.set_connect_time(span);
     }
+}
+
+/// The address a TCP socket is bound to.
+pub(crate) fn local_addr(tcp: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SocketAddr::try_from(rustix::net::getsockname(tcp).ok()?).ok()
 }
 
 /// The record of a connection in its TLS handshake: dropped there, it was cancelled.

@@ -11,6 +11,7 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, UnixStream};
 
+use crate::conn;
 use crate::eyeballs::{Race, interleave, race};
 use crate::listen::{KEEPALIVE, set_keepalive};
 use crate::tls::TlsClient;
@@ -206,10 +207,7 @@ fn listed(targets: &[Addr]) -> String {
 }
 
 fn local_addr(stream: &Stream) -> Addr {
-    match stream.tcp().map(|tcp| tcp.local_addr()) {
-        Some(Ok(address)) => Addr::Tcp(address),
-        _ => Addr::Unix(None),
-    }
+    stream.tcp().and_then(conn::local_addr).map_or(Addr::Unix(None), Addr::Tcp)
 }
 
 /// Between two tries for a place in a full queue: as long as a busy server takes for a few accepts (a guess).

@@ -9,6 +9,8 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::Socket;
+use crate::socket::Family;
 use crate::tls::TlsStream;
 
 /// What can carry a connection besides sockets: a pipe in a test, a tunnel.
@@ -17,9 +19,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 /// The bytes of one connection, without a record of its life.
 pub enum Stream {
-    /// TCP.
+    /// Accepted on a worker, and used there: TCP or a Unix socket.
+    Socket(Socket),
+    /// TCP, in tokio's reactor: usable on any thread.
     Tcp(TcpStream),
-    /// A Unix socket.
+    /// A Unix socket, in tokio's reactor.
     Unix(UnixStream),
     /// TLS over any of these.
     Tls(Box<TlsStream>),
@@ -64,12 +68,21 @@ impl Stream {
     /// It shares its waker with reads: one task does one or the other. Over TLS, records are opened meanwhile, so that
     /// session tickets count as nothing and a `close_notify` counts as [`PeerEvent::Fin`].
     pub fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<PeerEvent> {
+        if let Err(error) = self.come_here() {
+            return Poll::Ready(PeerEvent::Reset(error));
+        }
         match self {
+            Self::Socket(socket) => loop {
+                ready!(socket.poll_readable(cx));
+                if let Some(event) = seen(socket.try_look(|fd| peek(fd))) {
+                    return Poll::Ready(event);
+                }
+            },
             Self::Tcp(tcp) => loop {
                 if let Err(error) = ready!(tcp.poll_read_ready(cx)) {
                     return Poll::Ready(PeerEvent::Reset(error));
                 }
-                if let Some(event) = seen(tcp.try_io(Interest::READABLE, || peek(tcp))) {
+                if let Some(event) = seen(tcp.try_io(Interest::READABLE, || peek(&*tcp))) {
                     return Poll::Ready(event);
                 }
             },
@@ -77,7 +90,7 @@ impl Stream {
                 if let Err(error) = ready!(unix.poll_read_ready(cx)) {
                     return Poll::Ready(PeerEvent::Reset(error));
                 }
-                if let Some(event) = seen(unix.try_io(Interest::READABLE, || peek(unix))) {
+                if let Some(event) = seen(unix.try_io(Interest::READABLE, || peek(&*unix))) {
                     return Poll::Ready(event);
                 }
             },
@@ -90,8 +103,9 @@ impl Stream {
     /// reactor saw nothing.
     pub fn try_peer(&mut self) -> Option<PeerEvent> {
         match self {
-            Self::Tcp(tcp) => seen(tcp.try_io(Interest::READABLE, || peek(tcp))),
-            Self::Unix(unix) => seen(unix.try_io(Interest::READABLE, || peek(unix))),
+            Self::Socket(socket) => seen(socket.try_look(|fd| peek(fd))),
+            Self::Tcp(tcp) => seen(tcp.try_io(Interest::READABLE, || peek(&*tcp))),
+            Self::Unix(unix) => seen(unix.try_io(Interest::READABLE, || peek(&*unix))),
             Self::Tls(tls) => tls.try_peer(),
             Self::Other(other) => other.try_peer(),
         }
@@ -100,12 +114,13 @@ impl Stream {
     /// Asks the kernel itself, in one syscall, whether the peer closed, broke or sent: for a connection that was idle,
     /// whose event the reactor may not have seen yet. Over TLS any record counts as [`PeerEvent::Data`].
     pub fn peek_now(&self) -> Option<PeerEvent> {
-        seen(peek(&self.socket()?))
+        seen(peek(self.socket()?))
     }
 
     /// Reads what is there, without a waker.
     pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
+            Self::Socket(socket) => socket.try_read(into),
             Self::Tcp(tcp) => tcp.try_read(into),
             Self::Unix(unix) => unix.try_read(into),
             Self::Tls(tls) => tls.try_read(into),
@@ -116,6 +131,7 @@ impl Stream {
     /// Writes what the kernel takes at once, without a waker.
     pub(crate) fn try_write(&mut self, from: &[u8]) -> io::Result<usize> {
         match self {
+            Self::Socket(socket) => socket.try_write(from),
             Self::Tcp(tcp) => tcp.try_write(from),
             Self::Unix(unix) => unix.try_write(from),
             Self::Tls(_) | Self::Other(_) => {
@@ -130,6 +146,7 @@ impl Stream {
     /// The socket below, where there is one.
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
+            Self::Socket(socket) => Some(socket.as_fd()),
             Self::Tcp(tcp) => Some(tcp.as_fd()),
             Self::Unix(unix) => Some(unix.as_fd()),
             Self::Tls(tls) => tls.inner().socket(),
@@ -137,17 +154,41 @@ impl Stream {
         }
     }
 
-    /// The TCP connection below, where there is one.
-    pub fn tcp(&self) -> Option<&TcpStream> {
+    /// The TCP socket below, where there is one.
+    pub fn tcp(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Tcp(tcp) => Some(tcp),
+            Self::Socket(socket) => (socket.family() == Family::Tcp).then(|| socket.as_fd()),
+            Self::Tcp(tcp) => Some(tcp.as_fd()),
             Self::Tls(tls) => tls.inner().tcp(),
             Self::Unix(_) | Self::Other(_) => None,
         }
     }
+
+    /// Moves a socket that is polled away from its worker to the reactor of the runtime there.
+    #[inline]
+    fn come_here(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) if !socket.is_here() => self.move_here(),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn move_here(&mut self) -> io::Result<()> {
+        match std::mem::replace(self, Self::other(tokio::io::empty())) {
+            Self::Socket(socket) => {
+                *self = socket.leave()?;
+                Ok(())
+            }
+            other => {
+                *self = other;
+                Ok(())
+            }
+        }
+    }
 }
 
-fn peek(socket: &impl AsFd) -> io::Result<usize> {
+fn peek(socket: impl AsFd) -> io::Result<usize> {
     let mut byte = [0u8; 1];
     let (_, count) = rustix::net::recv(socket, &mut byte, RecvFlags::PEEK)?;
     Ok(count)
@@ -213,22 +254,28 @@ impl Ahead<dyn Io> {
     }
 }
 
-/// Calls the same method of whatever carries the bytes.
+/// Calls the same method of whatever carries the bytes; `$socket` is what a socket of ours does.
 macro_rules! carried {
-    ($stream:expr, $method:ident($($argument:expr),*)) => {
-        match $stream.get_mut() {
+    ($stream:expr, $socket:ident => $do:expr, $method:ident($($argument:expr),*)) => {{
+        let stream = $stream.get_mut();
+        stream.come_here()?;
+        match stream {
+            Stream::Socket($socket) => $do,
             Stream::Tcp(tcp) => Pin::new(tcp).$method($($argument),*),
             Stream::Unix(unix) => Pin::new(unix).$method($($argument),*),
             Stream::Tls(tls) => Pin::new(&mut **tls).$method($($argument),*),
             Stream::Other(other) => Pin::new(&mut other.io).$method($($argument),*),
         }
-    };
+    }};
 }
 
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        stream.come_here()?;
+        match stream {
+            Self::Socket(socket) => socket.poll_read(cx, buf),
             // The socket's own poll_read drops its readiness after a short read: no extra read that finds nothing.
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
@@ -241,7 +288,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        carried!(self, poll_write(cx, from))
+        carried!(self, socket => socket.poll_write(cx, from), poll_write(cx, from))
     }
 
     #[inline]
@@ -250,29 +297,35 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        carried!(self, poll_write_vectored(cx, from))
+        carried!(self, socket => socket.poll_write_vectored(cx, from), poll_write_vectored(cx, from))
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => true,
+            Self::Socket(_) | Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => true,
             Self::Other(other) => other.io.is_write_vectored(),
         }
     }
 
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carried!(self, poll_flush(cx))
+        match self.get_mut() {
+            // The kernel has it all.
+            Self::Socket(_) | Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            Self::Other(other) => Pin::new(&mut other.io).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carried!(self, poll_shutdown(cx))
+        carried!(self, socket => Poll::Ready(socket.shut_down()), poll_shutdown(cx))
     }
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Socket(_) => "Socket",
             Self::Tcp(_) => "Tcp",
             Self::Unix(_) => "Unix",
             Self::Tls(_) => "Tls",
