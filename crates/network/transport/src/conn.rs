@@ -109,6 +109,13 @@ impl Conn {
         Some(event)
     }
 
+    /// Is it known that a read would find nothing, and that the task of `cx` is woken when it would? Then it need not be
+    /// tried. False where that is not known.
+    #[inline]
+    pub fn is_waiting(&self, cx: &Context<'_>) -> bool {
+        self.stream.is_waiting(cx)
+    }
+
     /// What the kernel says of an idle connection, in one syscall, also when the reactor saw nothing yet. Over TLS any
     /// record counts as [`PeerEvent::Data`].
     pub fn peek_now(&self) -> Option<PeerEvent> {

@@ -109,6 +109,12 @@ impl Socket {
         }
     }
 
+    /// Is there nothing to read, and the task of `cx` the one to be woken when there is?
+    #[inline]
+    pub(crate) fn is_waiting(&self, cx: &Context<'_>) -> bool {
+        self.watch.is_here() && self.watch.is_waiting(Interest::Read, cx)
+    }
+
     /// Waits until there is something to read: bytes, the end, or an error. For whoever peeks.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_ready(Interest::Read, cx)
@@ -171,7 +177,7 @@ impl Socket {
 
     /// Without looking at the readiness, but keeping it true.
     #[inline]
-    fn try_recv(&self, into: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    fn try_recv(&mut self, into: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
         let length = into.len();
         loop {
             match recv(&self.fd, &mut *into, flags) {
@@ -179,6 +185,7 @@ impl Socket {
                 Ok((_, count)) => {
                     if count > 0 && count < length {
                         self.watch.clear(Interest::Read);
+                        self.streak = 0;
                     }
                     return Ok(count);
                 }

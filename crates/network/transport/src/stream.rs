@@ -99,6 +99,13 @@ impl Stream {
         }
     }
 
+    /// Is it known that a read would find nothing, and that the task of `cx` is woken when it would? Then it need not be
+    /// tried. False where that is not known.
+    #[inline]
+    pub fn is_waiting(&self, cx: &Context<'_>) -> bool {
+        matches!(self, Self::Socket(socket) if socket.is_waiting(cx))
+    }
+
     /// What [`poll_peer`](Self::poll_peer) would give now. Leaves the registered waker alone; makes no syscall while the
     /// reactor saw nothing.
     pub fn try_peer(&mut self) -> Option<PeerEvent> {

@@ -4,17 +4,18 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 
 use super::home::{HERE, Here, Home};
-use super::source::{Token, Whom};
-use super::task::run_next;
+use super::source::{Token, Woken};
+use super::task::{run_next, run_now};
 use crate::clock;
 use crate::worker::Worker;
 
@@ -60,7 +61,7 @@ impl Driver {
                 clock::begin_turn();
                 let events = self.look(here);
                 self.take_notes(here);
-                if !self.run(here) {
+                if !self.run_ready(here) {
                     break;
                 }
                 if events < BUSY_EVENTS && here.tasks.borrow().ready() == 0 {
@@ -77,20 +78,30 @@ impl Driver {
     fn forget_edge(&self, cx: &mut Context<'_>) {
         while let Poll::Ready(Ok(())) = self.watched.poll_read_ready(cx) {
             // A try that would block is what clears readiness.
-            let _ =
-                self.watched.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            let _ = self.watched.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
     }
 
-    /// Takes in what the kernel has; gives how many events there were.
+    /// Takes in what the kernel has, and polls whom it concerns; gives how many events there were.
     fn look(&mut self, here: &Here) -> usize {
         self.events.clear();
         // It fails when a signal comes, and then the next look gets it all.
         let _ = epoll::wait(&self.home.epoll, spare_capacity(&mut self.events), Some(&Timespec::default()));
+        let mut may_run = true;
         for event in &self.events {
-            let (reader, writer) = here.sources.borrow_mut().on_event(Token::of(event.data), event.flags);
-            wake(here, reader);
-            wake(here, writer);
+            let token = Token::of(event.data);
+            let woken = here.sources.borrow().get(token).map(|source| source.on_event(event.flags));
+            let Some(Woken { tasks: [reader, writer], others }) = woken else { continue };
+            others.into_iter().flatten().for_each(Waker::wake);
+            let also = if writer == reader { 0 } else { writer };
+            for key in [reader, also].into_iter().filter_map(|task| task.checked_sub(1)) {
+                if may_run {
+                    run_now(here, &self.worker, key);
+                    may_run = has_budget_remaining();
+                } else {
+                    here.tasks.borrow_mut().queue(key);
+                }
+            }
         }
         self.events.len()
     }
@@ -104,26 +115,17 @@ impl Driver {
         }
     }
 
-    /// Polls each task that is ready now once; false when tokio wants its turn before all were.
-    fn run(&self, here: &Here) -> bool {
+    /// Polls each task that is queued now once; false when tokio wants its turn before all were.
+    fn run_ready(&self, here: &Here) -> bool {
         let count = here.tasks.borrow().ready();
         for _ in 0..count {
+            if !has_budget_remaining() {
+                return false;
+            }
             if !run_next(here, &self.worker) {
                 break;
             }
-            if !tokio::task::coop::has_budget_remaining() {
-                return false;
-            }
         }
         true
-    }
-}
-
-#[inline]
-fn wake(here: &Here, whom: Whom) {
-    match whom {
-        Whom::Nobody => {}
-        Whom::Task(key) => here.tasks.borrow_mut().queue(key),
-        Whom::Other(waker) => waker.wake(),
     }
 }

@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use rustix::event::epoll::{self, CreateFlags};
 
-use super::source::Sources;
+use super::source::{Sources, Token};
 use super::task::Tasks;
 
 /// A worker's reactor as other threads see it.
@@ -28,18 +28,14 @@ pub(super) struct Notes {
     /// Tasks that were woken.
     pub(super) woken: Vec<usize>,
     /// Sources whose sockets have gone.
-    pub(super) gone: Vec<super::source::Token>,
+    pub(super) gone: Vec<Token>,
 }
 
 /// What only the worker's own thread touches.
 pub(super) struct Here {
-    /// The [`Home::id`] of this thread; 0 outside a worker.
-    pub(super) id: Cell<u64>,
     pub(super) home: RefCell<Option<Arc<Home>>>,
     pub(super) sources: RefCell<Sources>,
     pub(super) tasks: RefCell<Tasks>,
-    /// The task that is polled now: the address of its flag, and its key.
-    pub(super) current: Cell<(usize, usize)>,
     /// The driver runs, or will without another wake.
     pub(super) is_awake: Cell<bool>,
 }
@@ -47,14 +43,16 @@ pub(super) struct Here {
 thread_local! {
     pub(super) static HERE: Here = const {
         Here {
-            id: Cell::new(0),
             home: RefCell::new(None),
             sources: RefCell::new(Sources::new()),
             tasks: RefCell::new(Tasks::new()),
-            current: Cell::new((0, 0)),
             is_awake: Cell::new(false),
         }
     };
+    /// The [`Home::id`] of this thread; 0 outside a worker.
+    static ID: Cell<u64> = const { Cell::new(0) };
+    /// The task that is polled now: the address of its flag, and its key.
+    pub(super) static CURRENT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -73,7 +71,7 @@ impl Home {
     /// Is this the reactor of the current thread?
     #[inline]
     pub(super) fn is_here(&self) -> bool {
-        HERE.try_with(|here| here.id.get() == self.id).unwrap_or(false)
+        ID.get() == self.id
     }
 
     /// Leaves a note for the worker, from any thread.
@@ -109,7 +107,7 @@ impl Home {
 /// The current thread is the worker of this reactor from here on.
 pub(crate) fn enter(home: &Arc<Home>) {
     HERE.with(|here| {
-        here.id.set(home.id);
+        ID.set(home.id);
         *here.home.borrow_mut() = Some(home.clone());
     });
 }
@@ -125,7 +123,7 @@ pub(crate) fn leave() {
             }
             drop(tasks);
         }
-        here.id.set(0);
+        ID.set(0);
         drop(here.home.take());
         drop(here.sources.take());
     });

@@ -1,43 +1,53 @@
-//! What is known of one watched socket, on its worker's thread.
+//! What is known of one watched socket.
 
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 
 use rustix::event::epoll::{EventData, EventFlags};
 use slab::Slab;
 
-use super::home::Here;
+use super::home::{CURRENT, Home};
 use super::watch::Interest;
 
-/// All watched sockets of a worker.
-#[derive(Default)]
-pub(super) struct Sources {
-    list: Slab<Source>,
-    generation: u32,
+/// What is known of one watched socket.
+///
+/// Written on its worker's thread alone, so loads and stores are plain ones; atomics only because a [`super::Watch`] may
+/// be moved. `others` has a lock for the few wakers that belong to no task of the worker.
+pub(super) struct Source {
+    pub(super) home: Arc<Home>,
+    token: Token,
+    ready: AtomicU8,
+    /// The worker's task that waits to read, to write: its key and 1; 0 for none. Kept after a wake: it costs nothing,
+    /// and a task that waits again finds itself noted. The task may have ended since: then nobody, or whoever has the
+    /// key now, is polled for nothing.
+    tasks: [AtomicUsize; 2],
+    /// Which of `others` there may be.
+    has_others: AtomicU8,
+    others: Mutex<[Option<Waker>; 2]>,
 }
 
 /// Names a source; a name is not used again soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    pub(super) key: u32,
-    pub(super) generation: u32,
+    key: u32,
+    generation: u32,
 }
 
-struct Source {
+/// All watched sockets of a worker.
+#[derive(Default)]
+pub(super) struct Sources {
+    list: Slab<Arc<Source>>,
     generation: u32,
-    ready: u8,
-    reader: Whom,
-    writer: Whom,
 }
 
 /// Whom an event wakes.
 #[derive(Default)]
-pub(super) enum Whom {
-    #[default]
-    Nobody,
-    /// A task of this worker, by its key. It may have ended: then nobody, or whoever has the key now, is woken for nothing.
-    Task(usize),
-    /// Anybody else.
-    Other(Waker),
+pub(super) struct Woken {
+    /// Keys of tasks, and 1; 0 for none.
+    pub(super) tasks: [usize; 2],
+    /// To be called when nothing is borrowed.
+    pub(super) others: [Option<Waker>; 2],
 }
 
 /// Bits of [`Source::ready`].
@@ -49,6 +59,7 @@ const READ_CLOSED: u8 = 4;
 const WRITE_CLOSED: u8 = 8;
 
 impl Token {
+    #[inline]
     pub(super) fn of(data: EventData) -> Self {
         let data = data.u64();
         #[allow(clippy::cast_possible_truncation)] // the two halves of what `data` put together
@@ -66,94 +77,117 @@ impl Sources {
     }
 
     /// A new source, not ready for anything yet; `None` beyond four billion.
-    pub(super) fn add(&mut self) -> Option<Token> {
+    pub(super) fn add(&mut self, home: Arc<Home>) -> Option<Arc<Source>> {
         self.generation = self.generation.wrapping_add(1);
-        let (ready, generation) = (0, self.generation);
         let entry = self.list.vacant_entry();
-        let key = u32::try_from(entry.key()).ok()?;
-        entry.insert(Source { generation, ready, reader: Whom::Nobody, writer: Whom::Nobody });
-        Some(Token { key, generation })
+        let token = Token { key: u32::try_from(entry.key()).ok()?, generation: self.generation };
+        let source = Arc::new(Source {
+            home,
+            token,
+            ready: AtomicU8::new(0),
+            tasks: [const { AtomicUsize::new(0) }; 2],
+            has_others: AtomicU8::new(0),
+            others: Mutex::default(),
+        });
+        entry.insert(source.clone());
+        Some(source)
     }
 
     #[inline]
-    fn get(&mut self, token: Token) -> Option<&mut Source> {
-        self.list.get_mut(token.key as usize).filter(|source| source.generation == token.generation)
+    pub(super) fn get(&self, token: Token) -> Option<&Source> {
+        self.list.get(token.key as usize).map(|source| &**source).filter(|source| source.token == token)
     }
 
     /// Forgets a source. What it gives back may run user code when dropped: drop it outside the borrow.
     #[must_use]
-    pub(super) fn remove(&mut self, token: Token) -> Option<(Whom, Whom)> {
+    pub(super) fn remove(&mut self, token: Token) -> Option<Arc<Source>> {
         self.get(token)?;
-        let source = self.list.remove(token.key as usize);
-        Some((source.reader, source.writer))
+        Some(self.list.remove(token.key as usize))
     }
+}
 
-    /// Is it ready? If not, `cx` is woken when it is. Gives back whom it would have woken so far, to be dropped outside.
-    #[inline]
-    pub(super) fn poll(
-        &mut self,
-        token: Token,
-        interest: Interest,
-        here: &Here,
-        cx: &Context<'_>,
-    ) -> Result<(), Whom> {
-        let Some(source) = self.get(token) else { return Err(Whom::Nobody) };
-        if source.ready & interest.bits() != 0 {
-            return Ok(());
-        }
-        let whom = match interest {
-            Interest::Read => &mut source.reader,
-            Interest::Write => &mut source.writer,
-        };
-        let (flag, key) = here.current.get();
-        if cx.waker().data().addr() == flag {
-            if matches!(whom, Whom::Task(known) if *known == key) {
-                return Err(Whom::Nobody);
-            }
-            return Err(std::mem::replace(whom, Whom::Task(key)));
-        }
-        if matches!(whom, Whom::Other(known) if known.will_wake(cx.waker())) {
-            return Err(Whom::Nobody);
-        }
-        Err(std::mem::replace(whom, Whom::Other(cx.waker().clone())))
+impl Source {
+    pub(super) fn token(&self) -> Token {
+        self.token
     }
 
     #[inline]
-    pub(super) fn is_ready(&mut self, token: Token, interest: Interest) -> bool {
-        self.get(token).is_some_and(|source| source.ready & interest.bits() != 0)
+    pub(super) fn is_ready(&self, interest: Interest) -> bool {
+        self.ready.load(Relaxed) & interest.bit() != 0
     }
 
     /// The socket had no more: ready again at the next edge.
     #[inline]
-    pub(super) fn clear(&mut self, token: Token, interest: Interest) {
-        let Some(source) = self.get(token) else { return };
-        match interest {
-            Interest::Read if source.ready & READ_CLOSED == 0 => source.ready &= !READABLE,
-            Interest::Write if source.ready & WRITE_CLOSED == 0 => source.ready &= !WRITABLE,
-            _ => {}
+    pub(super) fn clear(&self, interest: Interest) {
+        let closed = match interest {
+            Interest::Read => READ_CLOSED,
+            Interest::Write => WRITE_CLOSED,
+        };
+        let ready = self.ready.load(Relaxed);
+        if ready & closed == 0 {
+            self.ready.store(ready & !interest.bit(), Relaxed);
         }
     }
 
-    /// Takes an event in: gives the tasks to queue, and other wakers to call outside the borrow.
+    /// Will the next edge wake the task of `cx`?
     #[inline]
-    pub(super) fn on_event(&mut self, token: Token, flags: EventFlags) -> (Whom, Whom) {
-        let Some(source) = self.get(token) else { return (Whom::Nobody, Whom::Nobody) };
+    pub(super) fn wakes(&self, interest: Interest, cx: &Context<'_>) -> bool {
+        let known = self.tasks[interest.index()].load(Relaxed);
+        let (flag, key) = CURRENT.get();
+        known == key + 1 && cx.waker().data().addr() == flag
+    }
+
+    /// Has the next edge wake the task of `cx`, instead of whomever it was to wake so far.
+    #[inline]
+    pub(super) fn register(&self, interest: Interest, cx: &Context<'_>) {
+        if self.wakes(interest, cx) {
+            return;
+        }
+        let (flag, key) = CURRENT.get();
+        let is_own = cx.waker().data().addr() == flag;
+        self.tasks[interest.index()].store(if is_own { key + 1 } else { 0 }, Relaxed);
+        if !is_own || self.has_others.load(Relaxed) & interest.bit() != 0 {
+            self.set_other(interest, (!is_own).then_some(cx.waker()));
+        }
+    }
+
+    #[cold]
+    fn set_other(&self, interest: Interest, waker: Option<&Waker>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &mut others[interest.index()];
+        let is_known = matches!((&*place, waker), (Some(known), Some(waker)) if known.will_wake(waker));
+        let replaced = if is_known { None } else { std::mem::replace(place, waker.cloned()) };
+        drop(others);
+        self.has_others.store(self.has_others.load(Relaxed) | interest.bit(), Relaxed);
+        drop(replaced); // it may run user code: the lock is free again
+    }
+
+    /// Takes an event in; says whom it wakes.
+    #[inline]
+    pub(super) fn on_event(&self, flags: EventFlags) -> Woken {
         let news = ready_bits(flags);
-        source.ready |= news;
-        let reader = if news & READABLE != 0 { source.reader.take() } else { Whom::Nobody };
-        let writer = if news & WRITABLE != 0 { source.writer.take() } else { Whom::Nobody };
-        (reader, writer)
-    }
-}
-
-impl Whom {
-    /// A waker is called once; a task stays noted, because it costs nothing to keep.
-    #[inline]
-    fn take(&mut self) -> Self {
-        match self {
-            Self::Task(key) => Self::Task(*key),
-            other => std::mem::take(other),
+        self.ready.store(self.ready.load(Relaxed) | news, Relaxed);
+        let mut woken = Woken::default();
+        for interest in [Interest::Read, Interest::Write] {
+            if news & interest.bit() != 0 {
+                woken.tasks[interest.index()] = self.tasks[interest.index()].load(Relaxed);
+            }
         }
+        if self.has_others.load(Relaxed) & news != 0 {
+            self.take_others(news, &mut woken);
+        }
+        woken
+    }
+
+    #[cold]
+    fn take_others(&self, news: u8, woken: &mut Woken) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        for interest in [Interest::Read, Interest::Write] {
+            if news & interest.bit() != 0 {
+                woken.others[interest.index()] = others[interest.index()].take();
+            }
+        }
+        self.has_others.store(self.has_others.load(Relaxed) & !news, Relaxed);
     }
 }
 
@@ -179,6 +213,10 @@ fn ready_bits(flags: EventFlags) -> u8 {
 mod tests {
     use super::*;
 
+    fn home() -> Arc<Home> {
+        Home::new().expect("epoll is there")
+    }
+
     #[test]
     fn token_survives_the_kernel() {
         let token = Token { key: 7, generation: u32::MAX };
@@ -188,25 +226,46 @@ mod tests {
     #[test]
     fn end_of_the_peer_stays_readable() {
         let mut sources = Sources::new();
-        let token = sources.add().expect("room");
-        sources.on_event(token, EventFlags::IN);
-        sources.clear(token, Interest::Read);
-        assert!(!sources.is_ready(token, Interest::Read));
-        sources.on_event(token, EventFlags::IN | EventFlags::RDHUP);
-        sources.clear(token, Interest::Read);
-        assert!(sources.is_ready(token, Interest::Read));
-        assert!(!sources.is_ready(token, Interest::Write));
+        let source = sources.add(home()).expect("room");
+        source.on_event(EventFlags::IN);
+        source.clear(Interest::Read);
+        assert!(!source.is_ready(Interest::Read));
+        source.on_event(EventFlags::IN | EventFlags::RDHUP);
+        source.clear(Interest::Read);
+        assert!(source.is_ready(Interest::Read));
+        assert!(!source.is_ready(Interest::Write));
     }
 
     #[test]
     fn name_of_a_source_that_is_gone_means_nobody() {
         let mut sources = Sources::new();
-        let old = sources.add().expect("room");
+        let home = home();
+        let old = sources.add(home.clone()).expect("room").token();
         assert!(sources.remove(old).is_some());
-        let new = sources.add().expect("room");
+        let new = sources.add(home).expect("room").token();
         assert_eq!((old.key, new.key), (0, 0));
-        sources.on_event(old, EventFlags::IN);
-        assert!(!sources.is_ready(new, Interest::Read));
+        assert!(sources.get(old).is_none());
         assert!(sources.remove(old).is_none());
+    }
+
+    #[test]
+    fn foreign_waker_is_called_once_and_the_last_one_counts() {
+        use std::sync::atomic::AtomicU32;
+        struct Counted(AtomicU32);
+        impl std::task::Wake for Counted {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let wakers = [(); 2].map(|()| Arc::new(Counted(AtomicU32::new(0))));
+        let source = Sources::new().add(home()).expect("room");
+        for counted in &wakers {
+            source.register(Interest::Read, &Context::from_waker(&counted.clone().into()));
+        }
+        for _ in 0..2 {
+            source.on_event(EventFlags::OUT).others.into_iter().flatten().for_each(Waker::wake);
+            source.on_event(EventFlags::IN).others.into_iter().flatten().for_each(Waker::wake);
+        }
+        assert_eq!(wakers.map(|counted| counted.0.load(Relaxed)), [0, 1]);
     }
 }

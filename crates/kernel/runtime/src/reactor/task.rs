@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
 use std::task::{Context, Wake, Waker};
 
 use slab::Slab;
 
-use super::home::{HERE, Here, Home};
+use super::home::{CURRENT, HERE, Here, Home};
 use crate::beat::Label;
 use crate::local::panic_error;
 use crate::worker::Worker;
@@ -90,14 +90,19 @@ impl Tasks {
         self.ready.len()
     }
 
-    /// Queues a task that an event concerns.
-    #[inline]
+    /// Queues a task that an event concerns, unless it is queued.
     pub(super) fn queue(&mut self, key: usize) {
         if let Some(Some(task)) = self.list.get(key)
             && !task.flag.queued.swap(true, AcqRel)
         {
             self.ready.push_back(key);
         }
+    }
+
+    /// The task an event concerns, out of the list; none if it is queued and so has its turn soon.
+    #[inline]
+    fn take_idle(&mut self, key: usize) -> Option<Task> {
+        self.list.get_mut(key)?.take_if(|task| !task.flag.queued.load(Relaxed))
     }
 
     /// Queues what another thread woke; its flag is set already.
@@ -139,27 +144,40 @@ pub(crate) fn spawn(label: Label, future: Pin<Box<dyn Future<Output = ()>>>) {
 }
 
 /// Polls the task that waits longest; says whether there was one.
-#[inline]
 pub(super) fn run_next(here: &Here, worker: &Worker) -> bool {
     let next = here.tasks.borrow_mut().take_next();
-    let Some((key, mut task)) = next else { return false };
-    here.current.set((task.waker.data().addr(), key));
-    worker.0.beat.begin(task.label);
+    let Some((key, task)) = next else { return false };
     task.flag.queued.swap(false, AcqRel); // rule 4
-    let poll =
-        AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready());
+    run(here, worker, key, task);
+    true
+}
+
+/// Polls a task at once, because of an event. Whoever wakes it meanwhile queues it, so nothing is lost, and nothing
+/// atomic is needed.
+#[inline]
+pub(super) fn run_now(here: &Here, worker: &Worker, key: usize) {
+    let task = here.tasks.borrow_mut().take_idle(key);
+    if let Some(task) = task {
+        run(here, worker, key, task);
+    }
+}
+
+#[inline]
+fn run(here: &Here, worker: &Worker, key: usize, mut task: Task) {
+    CURRENT.set((task.waker.data().addr(), key));
+    worker.0.beat.begin(task.label);
+    let poll = AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready());
     let is_done = catch_unwind(poll).unwrap_or_else(|panic| {
         panic_error(&*panic);
         true
     });
     worker.0.beat.end();
-    here.current.set((0, 0));
+    CURRENT.set((0, 0));
     if is_done {
         end(here, key, task);
     } else if let Some(place) = here.tasks.borrow_mut().list.get_mut(key) {
         *place = Some(task);
     }
-    true
 }
 
 #[cold]

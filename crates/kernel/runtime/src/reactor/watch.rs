@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use rustix::event::epoll::{self, EventFlags};
 
-use super::home::{HERE, Home};
-use super::source::{READABLE, Token, WRITABLE};
+use super::home::HERE;
+use super::source::{READABLE, Source, WRITABLE};
 
 /// A socket's place in the reactor of the worker it lives on: says when it can be read and written.
 ///
 /// All but [`is_here`](Self::is_here) and dropping is for the worker's own thread; elsewhere nothing is ever ready.
-/// Dropping it forgets the place; the kernel forgets the socket itself when it is closed.
+/// Dropping it forgets the place; the kernel forgets the socket itself when it is closed, so close it next.
 ///
 /// # Examples
 /// ```
@@ -29,10 +29,7 @@ use super::source::{READABLE, Token, WRITABLE};
 /// # }).await.unwrap();
 /// # });
 /// ```
-pub struct Watch {
-    home: Arc<Home>,
-    token: Token,
-}
+pub struct Watch(Arc<Source>);
 
 /// What a socket is to be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +42,16 @@ pub enum Interest {
 
 impl Interest {
     #[inline]
-    pub(super) fn bits(self) -> u8 {
+    pub(super) fn bit(self) -> u8 {
         match self {
             Self::Read => READABLE,
             Self::Write => WRITABLE,
         }
+    }
+
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -59,43 +61,50 @@ impl Watch {
     /// # Errors
     /// When the kernel refuses (`ENOSPC`: `fs.epoll.max_user_watches`; `ENOMEM`).
     pub fn new(socket: impl AsFd) -> io::Result<Option<Self>> {
-        let Some(home) = HERE.with(|here| here.home.borrow().clone()) else { return Ok(None) };
-        let Some(token) = HERE.with(|here| here.sources.borrow_mut().add()) else { return Ok(None) };
-        let watch = Self { home, token };
+        let source = HERE.with(|here| {
+            let home = here.home.borrow().clone()?;
+            here.sources.borrow_mut().add(home)
+        });
+        let Some(watch) = source.map(Self) else { return Ok(None) };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&watch.home.epoll, socket, token.data(), flags)?;
+        epoll::add(&watch.0.home.epoll, socket, watch.0.token().data(), flags)?;
         Ok(Some(watch))
     }
 
     /// Is this the thread of its worker?
     #[inline]
     pub fn is_here(&self) -> bool {
-        self.home.is_here()
+        self.0.home.is_here()
     }
 
     /// Is the socket ready, as far as known? If not, the task is woken when it is. One task for each [`Interest`]: the last
     /// one that asked.
     #[inline]
     pub fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<()> {
-        HERE.with(|here| {
-            let polled = here.sources.borrow_mut().poll(self.token, interest, here, cx);
-            match polled {
-                Ok(()) => Poll::Ready(()),
-                Err(_replaced) => Poll::Pending, // dropped here, outside the borrow
-            }
-        })
+        if self.0.is_ready(interest) {
+            return Poll::Ready(());
+        }
+        self.0.register(interest, cx);
+        Poll::Pending
     }
 
     /// Is the socket ready, as far as known?
     #[inline]
     pub fn is_ready(&self, interest: Interest) -> bool {
-        HERE.with(|here| here.sources.borrow_mut().is_ready(self.token, interest))
+        self.0.is_ready(interest)
+    }
+
+    /// Is the socket known not to be ready, and the task of `cx` the one to be woken when it is? Then there is no need to
+    /// ask again before it sleeps.
+    #[inline]
+    pub fn is_waiting(&self, interest: Interest, cx: &Context<'_>) -> bool {
+        !self.0.is_ready(interest) && self.0.wakes(interest, cx)
     }
 
     /// The socket had no more: it is ready again when the kernel says so. The end of the peer stays known.
     #[inline]
     pub fn clear(&self, interest: Interest) {
-        HERE.with(|here| here.sources.borrow_mut().clear(self.token, interest));
+        self.0.clear(interest);
     }
 
     /// Has the reactor forget a socket that stays open.
@@ -103,25 +112,25 @@ impl Watch {
     /// # Errors
     /// When the socket is not the one it was made for.
     pub fn release(self, socket: impl AsFd) -> io::Result<()> {
-        Ok(epoll::delete(&self.home.epoll, socket)?)
+        Ok(epoll::delete(&self.0.home.epoll, socket)?)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        let token = self.0.token();
         let removed = HERE.try_with(|here| {
-            let is_here = self.home.is_here();
-            is_here.then(|| here.sources.borrow_mut().remove(self.token))
+            let is_here = self.is_here();
+            is_here.then(|| here.sources.borrow_mut().remove(token))
         });
         if !matches!(removed, Ok(Some(_))) {
-            let token = self.token;
-            self.home.leave_note(|notes| notes.gone.push(token));
+            self.0.home.leave_note(|notes| notes.gone.push(token));
         }
     }
 }
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Watch").field(&self.token).finish()
+        f.debug_tuple("Watch").field(&self.0.token()).finish()
     }
 }

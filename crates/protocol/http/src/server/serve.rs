@@ -261,6 +261,9 @@ impl<H: Handler> Serve<H> {
                 return Step::Again;
             }
         }
+        if self.session().conn.is_waiting(cx) {
+            return self.wait_for_head();
+        }
         let mut buffer = scratch::take_input();
         let step = self.read_head(&mut buffer, cx);
         scratch::put_input(buffer);
