@@ -4,7 +4,8 @@
 //! look at its sockets made ready and then looks again: that is a turn. Deadlines of seconds need no finer clock.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 thread_local! {
     static TURN: Cell<Turn> = const { Cell::new(Turn { now: None, left: 0, is_worker: false }) };
@@ -60,6 +61,35 @@ fn refresh(cell: &Cell<Turn>) -> Instant {
     moment
 }
 
+/// Microseconds from a moment of the process's beginning that is the same for all threads until `moment`, rounded down; 0
+/// for what came before. The moment asked for last is remembered: within a turn it is nearly always the same.
+#[inline]
+pub fn micros_of(moment: Instant) -> u64 {
+    thread_local! {
+        static LAST: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
+    }
+    match LAST.get() {
+        Some((known, micros)) if known == moment => micros,
+        _ => {
+            let since = moment.saturating_duration_since(origin());
+            let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+            LAST.set(Some((moment, micros)));
+            micros
+        }
+    }
+}
+
+/// The moment that [`micros_of`] these microseconds gives, to a microsecond.
+pub fn moment_of(micros: u64) -> Instant {
+    origin() + Duration::from_micros(micros)
+}
+
+/// Asked for by the first engine or connection, so nothing of theirs comes before.
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| now().checked_sub(Duration::from_secs(1)).unwrap_or_else(now))
+}
+
 /// This thread is a worker from here on: its turns are announced with [`begin_turn`].
 pub(crate) fn enter_worker() {
     TURN.set(Turn { now: None, left: 0, is_worker: true });
@@ -74,6 +104,16 @@ pub(crate) fn begin_turn() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn micros_and_moments_are_each_others_inverse() {
+        let moment = now();
+        let micros = micros_of(moment);
+        assert_eq!(micros_of(moment), micros);
+        assert_eq!(micros_of(moment + Duration::from_micros(7)), micros + 7);
+        assert_eq!(micros_of(moment_of(micros)), micros);
+        assert!(moment - moment_of(micros) < Duration::from_micros(1));
+    }
 
     #[test]
     fn outside_a_worker_every_moment_is_fresh() {

@@ -23,7 +23,7 @@ mod worker;
 
 pub use beat::Label;
 pub use builder::EngineBuilder;
-pub use clock::{fresh_now, now, turn_now};
+pub use clock::{fresh_now, micros_of, moment_of, now, turn_now};
 pub use engine::Engine;
 pub use lifecycle::{Busy, Stage};
 pub use local::{note, spawn_local};

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::clock::micros_of;
+
 /// How long a tick is: the precision of every deadline kept here.
 const TICK_MS: u64 = 16;
 /// Slots in the wheel: one turn takes 16.4 s. A later deadline is visited once a turn.
@@ -37,6 +39,8 @@ pub struct Wheel(Arc<Shared>);
 
 struct Shared {
     origin: Instant,
+    /// The same, as [`micros_of`] has it.
+    origin_us: u64,
     state: Mutex<State>,
 }
 
@@ -102,7 +106,7 @@ impl Wheel {
             sleeps_until: NEVER,
             driver: None,
         };
-        Self(Arc::new(Shared { origin, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { origin, origin_us: micros_of(origin), state: Mutex::new(state) }))
     }
 
     /// A timer, not armed yet.
@@ -276,7 +280,21 @@ impl Timer {
     /// wheel's lock once.
     #[inline]
     pub fn arm(&self, deadline: Instant) {
-        let tick = self.wheel.tick_of(deadline).max(RUNG + 1);
+        self.arm_tick(self.wheel.tick_of(deadline));
+    }
+
+    /// [`arm`](Self::arm) with `now + span`, cheaper where `now` is the moment of the present turn.
+    #[inline]
+    pub fn arm_after(&self, now: Instant, span: Duration) {
+        // A microsecond that has begun counts, of the moment and of the span: never early.
+        let span = span.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(span.subsec_micros()) + 2);
+        let since = micros_of(now).saturating_sub(self.wheel.0.origin_us);
+        self.arm_tick(since.saturating_add(span).div_ceil(TICK_MS * 1000));
+    }
+
+    #[inline]
+    fn arm_tick(&self, tick: u64) {
+        let tick = tick.max(RUNG + 1);
         // Rule 3: store `at`, then load `slotted`.
         self.entry.at.store(tick, SeqCst);
         if tick < self.entry.slotted.load(SeqCst) {
@@ -404,6 +422,12 @@ mod tests {
             let timer = wheel.timer();
             let (start, span) = (crate::now(), Duration::from_micros(us));
             timer.arm(start + span);
+            expired(&timer).await;
+            let took = crate::now() - start;
+            assert!(took >= span, "{span:?} fired after {took:?}");
+            assert!(took <= span + Duration::from_millis(2 * TICK_MS), "{span:?} fired after {took:?}");
+            let start = crate::now();
+            timer.arm_after(start, span);
             expired(&timer).await;
             let took = crate::now() - start;
             assert!(took >= span, "{span:?} fired after {took:?}");

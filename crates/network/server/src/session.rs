@@ -64,7 +64,7 @@ impl Session {
     #[inline]
     pub fn on_idle(&self, now: Instant) {
         self.conn.life().set_state(ConnState::Idle, now);
-        self.timer.arm(now + self.options().idle_timeout + IDLE_GRACE);
+        self.timer.arm_after(now, self.options().idle_timeout + IDLE_GRACE);
     }
 
     /// A message is under way from `now` on. The deadline is the protocol's to set.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use millstream_base::ConnId;
+use millstream_runtime::{micros_of, moment_of};
 
 use crate::table::LifeTable;
 use crate::{Addr, Cause, ClosedBy, ConnState, Opener, Side};
@@ -26,6 +27,7 @@ pub struct Life {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     messages: AtomicU64,
+    /// As [`micros_of`] has it; 0 while it is opening.
     changed_us: AtomicU64,
     ended_us: AtomicU64,
     connect_us: AtomicU32,
@@ -136,12 +138,15 @@ impl Life {
     #[inline]
     pub fn set_state(&self, state: ConnState, now: Instant) {
         self.state.store(state as u8, Relaxed);
-        self.changed_us.store(self.micros(now), Relaxed);
+        self.changed_us.store(micros_of(now).max(1), Relaxed);
     }
 
     /// When the state changed last.
     pub fn changed(&self) -> Instant {
-        self.opened + Duration::from_micros(self.changed_us.load(Relaxed))
+        match self.changed_us.load(Relaxed) {
+            0 => self.opened,
+            micros => moment_of(micros).max(self.opened),
+        }
     }
 
     /// Says why it ends. The first call wins; gives whether this was it.

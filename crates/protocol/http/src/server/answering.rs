@@ -12,6 +12,7 @@ use millstream_transport::{Cause, PeerEvent};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::http_server::Shared;
+use super::pool::Turn;
 use super::serve::{Call, HIGH_WATER, Serve, Stage, Step};
 use super::stats::Event;
 use super::{Handler, Response, respond, scratch};
@@ -32,7 +33,11 @@ impl<H: Handler> Serve<H> {
         let Stage::Handler { call, is_polled, .. } = &mut self.stage else { return Step::Again };
         let is_news = has_fed || !std::mem::take(is_polled);
         if is_news {
-            if let Poll::Ready(mut response) = self.shared.contain(|| poll_slot::<H>(call, cx)) {
+            let turn = Turn::begin();
+            let polled = self.shared.contain(|| poll_slot::<H>(call, cx));
+            self.take_back(&turn);
+            drop(turn);
+            if let Poll::Ready(mut response) = polled {
                 self.stage = Stage::Head;
                 self.respond(&mut response, turn_now());
                 // Requests that came meanwhile lie in the input.

@@ -60,7 +60,7 @@ impl<H: Handler> Serve<H> {
     fn parse(&mut self, bytes: &[u8], moment: Instant, cx: &mut Context<'_>) -> usize {
         let mut used = 0;
         let mut call = self.spare.take();
-        let _turn = Turn::begin();
+        let turn = Turn::begin();
         while used < bytes.len() && matches!(self.stage, Stage::Head) {
             if self.output.len() >= HIGH_WATER {
                 self.is_input_fresh = true;
@@ -85,7 +85,7 @@ impl<H: Handler> Serve<H> {
             match self.open_body(&mut head, &bytes[used..]) {
                 Ok(count) => {
                     used += count;
-                    self.answer(head, &mut call, moment, cx);
+                    self.answer(head, &mut call, &turn, moment, cx);
                 }
                 Err(reject) => {
                     self.reject(reject, moment);
@@ -137,11 +137,12 @@ impl<H: Handler> Serve<H> {
         &mut self,
         mut head: HeadBox,
         call: &mut Option<Call<H>>,
+        turn: &Turn,
         moment: Instant,
         cx: &mut Context<'_>,
     ) {
         head.number = self.session().conn.life().count_message();
-        self.name_conn(&mut head);
+        head.conn = Some(self.info.take().unwrap_or_else(|| self.make_info()));
         let request = Request::new(head);
         let shared = &self.shared;
         let mut slot = call.take().unwrap_or_else(|| Box::pin(None));
@@ -151,6 +152,7 @@ impl<H: Handler> Serve<H> {
             slot.set(Some(shared.handler.call(request)));
             poll_slot::<H>(&mut slot, cx)
         });
+        self.take_back(turn);
         match &mut polled {
             Poll::Ready(response) => {
                 slot.set(None);
@@ -168,24 +170,21 @@ impl<H: Handler> Serve<H> {
         self.disarm();
     }
 
-    /// Says on which connection the request came, unless the head knows from the request before.
+    /// The request has gone, or has not: what it knew of the connection is for the next one.
     #[inline]
-    fn name_conn(&mut self, head: &mut HeadBox) {
-        let info = match &self.info {
-            Some(info) => info,
-            None => self.make_info(),
-        };
-        if !head.conn.as_ref().is_some_and(|known| Arc::ptr_eq(known, info)) {
-            head.conn = Some(info.clone());
+    pub(super) fn take_back(&mut self, turn: &Turn) {
+        if let Some(info) = turn.returned()
+            && info.is_of(self.session().conn.life())
+        {
+            self.info = Some(info);
         }
     }
 
     #[cold]
-    fn make_info(&mut self) -> &Arc<ConnInfo> {
+    fn make_info(&self) -> Arc<ConnInfo> {
         let session = self.session();
         let context = session.context().cloned();
-        let info = ConnInfo::new(session.conn.shared_life(), session.conn.tls_info(), context);
-        self.info.insert(Arc::new(info))
+        Arc::new(ConnInfo::new(session.conn.shared_life(), session.conn.tls_info(), context))
     }
 
     /// What becomes of a response that switches protocols, or that is none (1xx).

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use super::request::Head;
+use super::request::{ConnInfo, Head};
 
 /// Heads kept by a thread: more than are under way on one worker in one turn is waste.
 const KEPT: usize = 64;
@@ -11,12 +12,15 @@ const KEPT: usize = 64;
 const KEPT_BYTES: usize = 4 * 1024;
 
 thread_local! {
+    /// The head that was used last: one is enough for handlers that answer at once.
+    static LAST: Cell<Option<Box<Head>>> = const { Cell::new(None) };
     // A Vec of boxes on purpose: the box itself is what is kept.
     #[allow(clippy::vec_box)]
-    static HEADS: RefCell<Vec<Box<Head>>> = const { RefCell::new(Vec::new()) };
+    static MORE: RefCell<Vec<Box<Head>>> = const { RefCell::new(Vec::new()) };
+    /// A connection is being served, and wants back what it lends to its requests.
     static IN_TURN: Cell<bool> = const { Cell::new(false) };
-    /// Heads in the stock that name a connection.
-    static NAMED: Cell<usize> = const { Cell::new(0) };
+    /// What the head dropped last had on loan.
+    static RETURNED: Cell<Option<Arc<ConnInfo>>> = const { Cell::new(None) };
 }
 
 /// A head that returns to its thread's stock when dropped.
@@ -26,18 +30,17 @@ impl HeadBox {
     /// One from the stock, or a new one.
     #[inline]
     pub(crate) fn take() -> Self {
-        let head = HEADS.with_borrow_mut(Vec::pop).unwrap_or_default();
-        if head.conn.is_some() {
-            NAMED.set(NAMED.get() - 1);
-        }
-        Self(Some(head))
+        Self(Some(LAST.take().unwrap_or_else(Self::another)))
+    }
+
+    #[cold]
+    fn another() -> Box<Head> {
+        MORE.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 }
 
-/// While it lives, heads that return to the stock still name their connection, so that the next request of a pipeline
-/// need not name it again: counting a shared reference up and down costs more than parsing a field.
-///
-/// When the turn ends, all in the stock forget theirs: a request that is over keeps nothing of its connection alive.
+/// While it lives, a head that is dropped leaves what it knows of its connection to [`Turn::returned`]. So the connection
+/// lends that to one request after the other: counting a shared reference up and down costs more than parsing a field.
 pub(crate) struct Turn(());
 
 impl Turn {
@@ -46,19 +49,19 @@ impl Turn {
         IN_TURN.set(true);
         Self(())
     }
+
+    /// What the head dropped last had on loan. It may be another connection's.
+    #[inline]
+    pub(crate) fn returned(&self) -> Option<Arc<ConnInfo>> {
+        RETURNED.take()
+    }
 }
 
 impl Drop for Turn {
     #[inline]
     fn drop(&mut self) {
         IN_TURN.set(false);
-        while NAMED.get() > 0 {
-            let named =
-                HEADS.with_borrow_mut(|heads| heads.iter_mut().rev().find_map(|head| head.conn.take()));
-            NAMED.set(NAMED.get() - 1);
-            // The last reference may run user code when it goes: outside the borrow.
-            drop(named);
-        }
+        drop(RETURNED.take());
     }
 }
 
@@ -83,18 +86,30 @@ impl Drop for HeadBox {
     fn drop(&mut self) {
         let Some(mut head) = self.0.take() else { return };
         head.reset(KEPT_BYTES);
-        if !IN_TURN.get() {
-            head.conn = None;
+        if let Some(conn) = head.conn.take() {
+            give_back(conn);
         }
         // When the thread ends its stock may be gone already: then the head is simply freed.
-        let _ = HEADS.try_with(|heads| {
-            let mut heads = heads.borrow_mut();
-            if heads.len() < KEPT {
-                if head.conn.is_some() {
-                    NAMED.set(NAMED.get() + 1);
-                }
-                heads.push(head);
-            }
-        });
+        if let Ok(Some(other)) = LAST.try_with(|last| last.replace(Some(head))) {
+            keep(other);
+        }
     }
+}
+
+#[inline]
+fn give_back(conn: Arc<ConnInfo>) {
+    if IN_TURN.get() {
+        // The one before goes now; it may be the last reference, which runs user code: nothing is borrowed.
+        drop(RETURNED.try_with(|returned| returned.replace(Some(conn))));
+    }
+}
+
+#[cold]
+fn keep(head: Box<Head>) {
+    let _ = MORE.try_with(|more| {
+        let mut more = more.borrow_mut();
+        if more.len() < KEPT {
+            more.push(head);
+        }
+    });
 }

@@ -65,6 +65,12 @@ impl ConnInfo {
         Self { life, tls, context }
     }
 
+    /// Is it about the connection of this record?
+    #[inline]
+    pub(crate) fn is_of(&self, life: &Life) -> bool {
+        std::ptr::eq(&raw const *self.life, life)
+    }
+
     /// Names the connection within its engine.
     pub fn id(&self) -> ConnId {
         self.life.id()

@@ -32,11 +32,12 @@ struct Sampling {
     /// The address of the [`Stats`] that the pending ones belong to: a name, never followed.
     of: usize,
     pending: u32,
-    last: Option<Instant>,
+    /// From this moment on the next one is measured, however few are pending.
+    due: Option<Instant>,
 }
 
 thread_local! {
-    static SAMPLING: Cell<Sampling> = const { Cell::new(Sampling { of: 0, pending: 0, last: None }) };
+    static SAMPLING: Cell<Sampling> = const { Cell::new(Sampling { of: 0, pending: 0, due: None }) };
 }
 
 /// Responses by class stand at 0 to 4; these follow.
@@ -76,12 +77,12 @@ impl Stats {
         let pending = if sampling.of == of { sampling.pending + responses } else { responses };
         let is_due = pending >= SAMPLE_OF
             || sampling.of != of
-            || sampling.last.is_none_or(|last| moment.saturating_duration_since(last) >= SAMPLE_EVERY);
+            || sampling.due.is_none_or(|due| moment >= due);
         if !is_due {
             return SAMPLING.set(Sampling { of, pending, ..sampling });
         }
         let sent = fresh_now();
-        SAMPLING.set(Sampling { of, pending: 0, last: Some(sent) });
+        SAMPLING.set(Sampling { of, pending: 0, due: Some(sent + SAMPLE_EVERY) });
         let span = sent.saturating_duration_since(started);
         self.latency.record_many(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX), u64::from(pending));
     }
