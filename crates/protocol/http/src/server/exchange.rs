@@ -15,6 +15,8 @@ pub(crate) struct Exchange {
     pub(crate) is_head: bool,
     pub(crate) is_connect: bool,
     pub(crate) wants_upgrade: bool,
+    /// HTTP/1.1, kept alive, and a method whose responses have bodies: nothing needs a second look.
+    pub(crate) is_plain: bool,
 }
 
 impl Exchange {
@@ -27,6 +29,9 @@ impl Exchange {
             is_head: head.method == Method::HEAD,
             is_connect: head.method == Method::CONNECT,
             wants_upgrade: head.upgrade,
+            is_plain: head.keep_alive
+                && head.version == Version::Http11
+                && !(head.method == Method::HEAD || head.method == Method::CONNECT),
         }
     }
 
@@ -39,6 +44,7 @@ impl Exchange {
             is_head: false,
             is_connect: false,
             wants_upgrade: false,
+            is_plain: false,
         }
     }
 

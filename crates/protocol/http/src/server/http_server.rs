@@ -1,6 +1,7 @@
 //! An HTTP server: bind, options, serve.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -126,11 +127,15 @@ impl BoundHttpServer {
     }
 }
 
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// HTTP/1 as a protocol of a [`Server`].
 pub struct HttpProtocol<H>(Arc<Shared<H>>);
 
 /// What all connections of one HTTP server share.
 pub(crate) struct Shared<H> {
+    /// Never used twice in a process.
+    pub(crate) id: u64,
     pub(crate) handler: H,
     pub(crate) options: HttpOptions,
     pub(crate) stats: Arc<Stats>,
@@ -140,7 +145,8 @@ impl<H: Handler> HttpProtocol<H> {
     /// HTTP/1 with this handler; `address` names it in metrics.
     pub fn new(engine: &Engine, address: &str, options: HttpOptions, handler: H) -> Self {
         let stats = Stats::register(engine, address.to_owned());
-        Self(Arc::new(Shared { handler, options, stats }))
+        let id = NEXT_ID.fetch_add(1, Relaxed);
+        Self(Arc::new(Shared { id, handler, options, stats }))
     }
 }
 

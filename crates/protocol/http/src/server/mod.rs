@@ -10,6 +10,7 @@ mod intake;
 mod options;
 mod output;
 mod parse;
+mod plain;
 mod pool;
 mod request;
 mod respond;

@@ -127,7 +127,9 @@ impl Output {
     }
 
     fn release_all(&mut self) {
-        self.queue = VecDeque::new();
+        if self.queue.capacity() > 0 {
+            self.queue = VecDeque::new();
+        }
         if self.tail.capacity() > 0 {
             scratch::put_output(std::mem::take(&mut self.tail));
         }

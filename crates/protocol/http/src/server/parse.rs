@@ -10,6 +10,7 @@ use millstream_transport::{Cause, ConnState};
 use super::answering::poll_slot;
 use super::exchange::Exchange;
 use super::intake::{Intake, check_length};
+use super::plain;
 use super::pool::{HeadBox, Turn};
 use super::request::ConnInfo;
 use super::respond::{self, HeadContext, Rest};
@@ -209,6 +210,38 @@ impl<H: Handler> Serve<H> {
     /// Encodes a response and decides what comes next on this connection.
     #[inline]
     pub(super) fn respond(&mut self, response: &mut Response, moment: Instant) {
+        if !self.respond_plainly(response, moment) {
+            self.respond_fully(response, moment);
+        }
+    }
+
+    /// The response that most are: 200, a body that is there, and nothing to decide. False where it is not that.
+    #[inline]
+    fn respond_plainly(&mut self, response: &Response, moment: Instant) -> bool {
+        let Some(body) = plain::plain_body(response) else { return false };
+        let session = self.session();
+        let is_plain = self.exchange.is_plain
+            && self.intake.is_none()
+            && session.conn.life().messages() < self.shared.options.max_requests
+            && !session.is_draining();
+        if !is_plain {
+            return false;
+        }
+        debug_assert!(matches!(self.stage, Stage::Head), "respond is called between stages");
+        self.shared.stats.count_response(response.status);
+        let context = HeadContext {
+            exchange: &self.exchange,
+            keeps_alive: true,
+            idle_seconds: session.options().idle_timeout.as_secs(),
+            now: moment,
+            server: self.shared.options.server_name.as_ref(),
+        };
+        plain::encode(self.output.tail(), response, body, &context, self.shared.id);
+        self.unsent += 1;
+        true
+    }
+
+    fn respond_fully(&mut self, response: &mut Response, moment: Instant) {
         let is_rare = response.upgrade.is_some() || response.status.is_informational();
         let upgrade = if is_rare { self.settle_upgrade(response) } else { None };
         let keeps_alive = upgrade.is_none() && self.may_keep(response);

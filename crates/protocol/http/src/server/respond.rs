@@ -53,11 +53,30 @@ pub(crate) fn frame_of(body: &Body, exchange: &Exchange) -> Frame {
 #[inline]
 pub(crate) fn encode_response(out: &mut Output, response: &mut Response, context: &HeadContext<'_>) -> Rest {
     let Response { status, headers, body, .. } = response;
-    let status = *status;
-    let exchange = context.exchange;
-    let frame = frame_of(body, exchange);
+    let frame = frame_of(body, context.exchange);
     let tail = out.tail();
     tail.reserve(HEAD_BYTES);
+    encode_head(tail, *status, headers, frame, context);
+    if !context.exchange.allows_body(*status) {
+        return Rest::Whole;
+    }
+    match body.as_full() {
+        Some(bytes) if bytes.len() <= COPY_BYTES => tail.extend_from_slice(bytes),
+        Some(_) => out.push(std::mem::take(body).try_into_full().unwrap_or_default()),
+        None => return Rest::Stream(std::mem::take(body), frame),
+    }
+    Rest::Whole
+}
+
+/// Appends the head, to its empty line.
+pub(super) fn encode_head(
+    tail: &mut Vec<u8>,
+    status: StatusCode,
+    headers: &mut crate::Headers,
+    frame: Frame,
+    context: &HeadContext<'_>,
+) {
+    let exchange = context.exchange;
     encode::encode_status_line(tail, Version::Http11, status);
     let said = encode_fields(tail, headers);
     if let Some(server) = context.server.filter(|_| !said.server) {
@@ -74,15 +93,6 @@ pub(crate) fn encode_response(out: &mut Output, response: &mut Response, context
         encode_connection(tail, status, headers, context);
     }
     tail.extend_from_slice(b"\r\n");
-    if !exchange.allows_body(status) {
-        return Rest::Whole;
-    }
-    match body.as_full() {
-        Some(bytes) if bytes.len() <= COPY_BYTES => tail.extend_from_slice(bytes),
-        Some(_) => out.push(std::mem::take(body).try_into_full().unwrap_or_default()),
-        None => return Rest::Stream(std::mem::take(body), frame),
-    }
-    Rest::Whole
 }
 
 /// Room for a usual head and a small body, so that the buffer grows once.

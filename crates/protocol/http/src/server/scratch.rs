@@ -67,12 +67,23 @@ pub(crate) fn write_date_and_keep_alive(out: &mut Vec<u8>, now: Instant, idle_se
     });
 }
 
+/// A number that changes when the Date does.
+#[inline]
+pub(crate) fn second_of(now: Instant) -> u64 {
+    CLOCK.with_borrow_mut(|clock| {
+        clock.turn_to(now);
+        clock.refreshed
+    })
+}
+
 /// `Date: ` with 29 bytes and CRLF.
 const DATE_LINE_BYTES: usize = 37;
 
 /// The second of the wall clock, asked for once a second, and the lines that hold for it.
 struct WallClock {
     until: Option<Instant>,
+    /// How often it was asked for.
+    refreshed: u64,
     cache: DateCache,
     idle_seconds: u64,
     /// The Date line, then the lines of a kept connection.
@@ -81,7 +92,7 @@ struct WallClock {
 
 impl WallClock {
     fn new() -> Self {
-        Self { until: None, cache: DateCache::new(), idle_seconds: 0, block: Vec::new() }
+        Self { until: None, refreshed: 0, cache: DateCache::new(), idle_seconds: 0, block: Vec::new() }
     }
 
     #[inline]
@@ -95,6 +106,7 @@ impl WallClock {
     fn refresh(&mut self, now: Instant) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.until = Some(now + Duration::from_nanos(1_000_000_000 - u64::from(since.subsec_nanos())));
+        self.refreshed += 1;
         self.block.clear();
         self.block.extend_from_slice(b"Date: ");
         self.cache.write(&mut self.block, since.as_secs());
