@@ -147,7 +147,7 @@ impl Fields {
             if !ends_in_crlf(&head[..name.start as usize]) {
                 return Err(BARE_LF);
             }
-            special.on_field(side, field.name, field.value, value)?;
+            special.on_field(side, field.name.as_bytes(), field.value, value)?;
             self.spans.push(FieldSpan { name, value });
         }
         if !head.ends_with(b"\r\n\r\n") {

@@ -25,8 +25,10 @@ mod progress;
 mod reject;
 mod request;
 mod response;
+mod scan;
 mod special;
 mod target;
+mod words;
 
 pub use chunked::{ChunkEvent, ChunkLimits, ChunkedDecoder};
 pub use date::DateCache;

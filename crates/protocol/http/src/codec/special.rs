@@ -32,15 +32,15 @@ pub(crate) enum Side {
 impl Special {
     /// Looks at one field. Sorted by length and first letter: most fields leave at the first comparison.
     #[inline]
-    pub(crate) fn on_field(&mut self, side: Side, name: &str, value: &[u8], at: Span) -> Result<(), Reject> {
-        match (name.len(), name.as_bytes().first().map_or(0, |byte| byte | 0x20)) {
-            (4, b'h') if side == Side::Request && is(name, "host") => self.on_host(at),
-            (14, b'c') if is(name, "content-length") => match side {
+    pub(crate) fn on_field(&mut self, side: Side, name: &[u8], value: &[u8], at: Span) -> Result<(), Reject> {
+        match (name.len(), name.first().map_or(0, |byte| byte | 0x20)) {
+            (4, b'h') if side == Side::Request && is(name, b"host") => self.on_host(at),
+            (14, b'c') if is(name, b"content-length") => match side {
                 Side::Request => self.lengths.on_request_length(value),
                 Side::Response => self.lengths.on_response_length(value),
             },
-            (17, b't') if is(name, "transfer-encoding") => self.lengths.on_codings(value),
-            (10, b'c') if is(name, "connection") => {
+            (17, b't') if is(name, b"transfer-encoding") => self.lengths.on_codings(value),
+            (10, b'c') if is(name, b"connection") => {
                 self.on_connection(value);
                 Ok(())
             }
@@ -80,16 +80,16 @@ impl Special {
         }
     }
 
-    fn on_rare(&mut self, side: Side, name: &str, value: &[u8]) {
-        if is(name, "upgrade") {
+    fn on_rare(&mut self, side: Side, name: &[u8], value: &[u8]) {
+        if is(name, b"upgrade") {
             self.has_upgrade = !value.is_empty();
-        } else if side == Side::Request && is(name, "expect") {
+        } else if side == Side::Request && is(name, b"expect") {
             let is_continue = value.eq_ignore_ascii_case(b"100-continue");
             self.expects_continue |= is_continue;
             self.expects_unknown |= !is_continue;
-        } else if side == Side::Request && is(name, "te") {
+        } else if side == Side::Request && is(name, b"te") {
             self.accepts_trailers |= list_items(value).any(|item| item.eq_ignore_ascii_case(b"trailers"));
-        } else if side == Side::Response && is(name, "keep-alive") {
+        } else if side == Side::Response && is(name, b"keep-alive") {
             self.timeout = keep_alive_timeout(value).or(self.timeout);
         }
     }
@@ -111,8 +111,8 @@ fn keep_alive_timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Is it this name? `lower` is in lower case and of the same length or the answer is no.
+/// Is it this name? `lower` is in lower case.
 #[inline]
-fn is(name: &str, lower: &str) -> bool {
+fn is<const LEN: usize>(name: &[u8], lower: &[u8; LEN]) -> bool {
     name.eq_ignore_ascii_case(lower)
 }
