@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::progress::BARE_LF;
 use super::reject::Reject;
-use super::special::{Side, Special};
+use super::special::{Side, Special, may_steer};
 
 /// The fields of a message as they came: one block of bytes, and spans into it.
 ///
@@ -142,13 +142,16 @@ impl Fields {
         self.clear();
         self.spans.reserve(parsed.len());
         for field in parsed {
-            let name = Span::of(field.name.as_bytes(), base);
-            let value = Span::of(field.value, base);
+            let name = Span::within(field.name.as_bytes(), base);
+            let value = Span::within(field.value, base);
             if !ends_in_crlf(&head[..name.start as usize]) {
                 return Err(BARE_LF);
             }
-            special.on_field(side, field.name.as_bytes(), field.value, value)?;
-            self.spans.push(FieldSpan { name, value });
+            let field = FieldSpan { name, value };
+            if may_steer(head, name) {
+                special.on_field(side, head, field)?;
+            }
+            self.spans.push(field);
         }
         if !head.ends_with(b"\r\n\r\n") {
             return Err(BARE_LF);
@@ -160,7 +163,7 @@ impl Fields {
     /// The bytes of a span.
     #[inline]
     pub(crate) fn at(&self, span: Span) -> &[u8] {
-        self.bytes.get(span.range()).unwrap_or_default()
+        span.of(&self.bytes)
     }
 
     /// The bytes of a span that the parser found to be ASCII.
@@ -202,9 +205,15 @@ impl<'a> Iterator for Iter<'a> {
 impl ExactSizeIterator for Iter<'_> {}
 
 impl Span {
+    /// The bytes it spans.
+    #[inline]
+    pub(crate) fn of(self, block: &[u8]) -> &[u8] {
+        block.get(self.range()).unwrap_or_default()
+    }
+
     /// Where `part` lies, when the block begins at the address `base`.
     #[inline]
-    pub(crate) fn of(part: &[u8], base: usize) -> Self {
+    pub(crate) fn within(part: &[u8], base: usize) -> Self {
         let start = (part.as_ptr() as usize - base) as u32;
         Self { start, end: start + part.len() as u32 }
     }

@@ -3,6 +3,7 @@
 use http::Method;
 
 use super::chunked::{encode_chunk, encode_last_chunk};
+use super::request::parse_request_slow;
 use super::{
     ChunkEvent, ChunkedDecoder, HeadLimits, Parse, Progress, Reject, RequestHead, ResponseHead,
     parse_request, parse_response,
@@ -12,6 +13,7 @@ use super::{
 pub fn request(data: &[u8]) {
     let Some((&size, bytes)) = data.split_first() else { return };
     let limits = HeadLimits::DEFAULT;
+    request_both_ways(bytes, &limits);
     let (mut whole, mut pieces) = (RequestHead::new(), RequestHead::new());
     let is_complete = same_verdict(bytes, size, |buf, is_whole, progress| {
         parse_request(buf, &limits, if is_whole { &mut whole } else { &mut pieces }, progress)
@@ -24,6 +26,21 @@ pub fn request(data: &[u8]) {
     assert!(whole.fields.iter().eq(pieces.fields.iter()));
     assert!(whole.host().len() + whole.path().len() <= 2 * bytes.len() + 1);
     assert!(whole.fields.to_header_map().len() <= limits.fields);
+}
+
+/// The scanner of plain heads may only spare work: with it and without, the verdict and the head are the same, down to each
+/// span. Did the scanner take the head?
+pub fn request_both_ways(bytes: &[u8], limits: &HeadLimits) -> bool {
+    let (mut quick, mut slow) = (RequestHead::new(), RequestHead::new());
+    let (mut quick_progress, mut slow_progress) = (Progress::default(), Progress::default());
+    let verdict = parse_request(bytes, limits, &mut quick, &mut quick_progress);
+    assert_eq!(verdict, parse_request_slow(bytes, limits, &mut slow, &mut slow_progress));
+    assert_eq!(format!("{quick_progress:?}"), format!("{slow_progress:?}"));
+    if matches!(verdict, Ok(Parse::Complete(_))) {
+        // As text: that shows every part, private ones and those to come too.
+        assert_eq!(format!("{quick:?}"), format!("{slow:?}"));
+    }
+    quick.fill_plain(limits.window(bytes), limits).is_some()
 }
 
 /// A response head; the first byte says how the rest is split.

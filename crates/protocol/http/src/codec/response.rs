@@ -72,7 +72,7 @@ impl ResponseHead {
         self.status = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|_| Reject::bad("status code below 100"))?;
         self.reason = match parsed.reason {
-            Some(reason) if !reason.is_empty() => Span::of(reason.as_bytes(), head.as_ptr() as usize),
+            Some(reason) if !reason.is_empty() => Span::within(reason.as_bytes(), head.as_ptr() as usize),
             _ => Span::default(),
         };
         let special = self.fields.take(Side::Response, head, parsed.headers)?;

@@ -1,103 +1,135 @@
 //! Plain heads in one pass, without httparse.
 //!
 //! Nearly every head that a server sees is plain: a known method, a target that begins with `/`, lines that end in CRLF,
-//! field names of letters, digits, `-` and `.`, values of visible ASCII and spaces. Such a head is read here, eight bytes
-//! at a time. Whatever else the bytes are (wrong, not whole, only unusual), the answer is `None`, and the slow path over
-//! httparse judges them. So nothing is refused here, and nothing may be accepted that the slow path doesn't accept with
-//! the same outcome: `fuzz::request` and the tests hold both against each other.
+//! values of visible ASCII and spaces. Such a head is read here, eight bytes at a time. Whatever else the bytes are (wrong,
+//! not whole, only unusual), the answer is `None`, and the slow path over httparse judges them. So nothing is refused here,
+//! and nothing may be accepted that the slow path doesn't accept with the same outcome: `fuzz::request` and the tests hold
+//! both against each other.
 
 use http::Method;
 
 use super::Version;
 use super::fields::{FieldSpan, Fields, Span};
-use super::special::{Side, Special};
-use super::words::{label_len, target_len, text_len};
+use super::framing::is_token_byte;
+use super::special::{Side, Special, may_steer};
+use super::words::{letters_end, target_end, text_end};
 
 /// A plain request line.
-pub(super) struct RequestLine<'a> {
-    pub(super) method: Method,
+pub(super) struct RequestLine {
+    pub(super) method: &'static Method,
     pub(super) version: Version,
-    pub(super) target: &'a [u8],
-    /// The fields and all behind them.
-    pub(super) rest: &'a [u8],
+    pub(super) target: Span,
+    /// Where the fields begin.
+    pub(super) end: u32,
 }
 
 /// Reads a plain request line from the front of a head.
 #[inline]
-pub(super) fn request_line(head: &[u8]) -> Option<RequestLine<'_>> {
-    let (method, rest) = method(head)?;
-    if rest.first() != Some(&b'/') {
+pub(super) fn request_line(head: &[u8]) -> Option<RequestLine> {
+    let (method, start) = method(head)?;
+    if !is_at(head, start, b"/") {
         return None;
     }
-    let (target, rest) = rest.split_at(target_len(rest));
-    let (version, rest) = rest.split_first_chunk()?;
-    let version = match version {
-        b" HTTP/1.1\r\n" => Version::Http11,
-        b" HTTP/1.0\r\n" => Version::Http10,
-        _ => return None,
-    };
-    Some(RequestLine { method, version, target, rest })
-}
-
-/// The method, and what stands behind its space. CONNECT isn't plain: its target has a form of its own.
-#[inline]
-fn method(head: &[u8]) -> Option<(Method, &[u8])> {
-    if let Some(rest) = head.strip_prefix(b"GET ") {
-        Some((Method::GET, rest))
-    } else if let Some(rest) = head.strip_prefix(b"POST ") {
-        Some((Method::POST, rest))
-    } else if let Some(rest) = head.strip_prefix(b"HEAD ") {
-        Some((Method::HEAD, rest))
-    } else if let Some(rest) = head.strip_prefix(b"PUT ") {
-        Some((Method::PUT, rest))
-    } else if let Some(rest) = head.strip_prefix(b"DELETE ") {
-        Some((Method::DELETE, rest))
+    let end = target_end(head, start);
+    let version = if is_at(head, end, b" HTTP/1.1\r\n") {
+        Version::Http11
+    } else if is_at(head, end, b" HTTP/1.0\r\n") {
+        Version::Http10
     } else {
-        Some((Method::PATCH, head.strip_prefix(b"PATCH ")?))
-    }
+        return None;
+    };
+    Some(RequestLine { method, version, target: Span { start, end }, end: end + 11 })
 }
 
-/// Reads plain field lines from `lines`, a part of `head`, up to the empty line. Gives what stands behind that.
+/// The method, and where the target begins. CONNECT isn't plain: its target has a form of its own.
+#[inline]
+fn method(head: &[u8]) -> Option<(&'static Method, u32)> {
+    if head.starts_with(b"GET ") { Some((&Method::GET, 4)) } else { other_method(head) }
+}
+
+fn other_method(head: &[u8]) -> Option<(&'static Method, u32)> {
+    static KNOWN: [Method; 6] =
+        [Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
+    let len = head.iter().take(8).position(|&byte| byte == b' ')?;
+    let method = KNOWN.iter().find(|method| method.as_str().as_bytes() == &head[..len])?;
+    Some((method, len as u32 + 1))
+}
+
+/// Reads plain field lines from `at` on; gives where the head ends, behind its empty line.
 ///
 /// Only the spans are noted: once all is well, the caller copies the bytes.
 #[inline]
-pub(super) fn fields<'a>(
+pub(super) fn fields(
     side: Side,
     head: &[u8],
-    lines: &'a [u8],
+    mut at: u32,
     limit: usize,
     into: &mut Fields,
     special: &mut Special,
-) -> Option<&'a [u8]> {
-    let base = head.as_ptr() as usize;
-    let mut rest = lines;
+) -> Option<u32> {
     into.clear();
-    loop {
-        if let Some(behind) = rest.strip_prefix(b"\r\n") {
-            return Some(behind);
-        }
-        let (name, value, behind) = field(rest)?;
+    while !is_at(head, at, b"\r\n") {
+        let (field, end) = field(head, at)?;
         if into.spans.len() >= limit {
             return None;
         }
-        let at = Span::of(value, base);
-        into.spans.push(FieldSpan { name: Span::of(name, base), value: at });
-        special.on_field(side, name, value, at).ok()?;
-        rest = behind;
+        into.spans.push(field);
+        if may_steer(head, field.name) {
+            special.on_field(side, head, field).ok()?;
+        }
+        at = end;
     }
+    Some(at + 2)
 }
 
-/// One plain field line: name, value without surrounding spaces, and what stands behind its end.
-#[inline]
-fn field(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (name, rest) = line.split_at(label_len(line));
-    let mut rest = rest.strip_prefix(b":")?;
-    while let [b' ', behind @ ..] = rest {
-        rest = behind;
+/// One plain field line, and where it ends.
+#[inline(always)]
+fn field(head: &[u8], at: u32) -> Option<(FieldSpan, u32)> {
+    let name = Span { start: at, end: name_end(head, at)? };
+    let start = value_start(head, name.end + 1);
+    let line_end = text_end(head, start);
+    let is_blank_last = is_at(head, line_end - 1, b" ");
+    let end = if is_blank_last { trimmed_end(head, start, line_end) } else { line_end };
+    let field = FieldSpan { name, value: Span { start, end } };
+    is_at(head, line_end, b"\r\n").then_some((field, line_end + 2))
+}
+
+/// Where the spaces before a value end: mostly there is one.
+#[inline(always)]
+fn value_start(head: &[u8], mut at: u32) -> u32 {
+    while is_at(head, at, b" ") {
+        at += 1;
     }
-    let (mut value, rest) = rest.split_at(text_len(rest));
-    while let [before @ .., b' '] = value {
-        value = before;
+    at
+}
+
+/// Where a value with spaces behind it ends.
+#[cold]
+fn trimmed_end(head: &[u8], start: u32, mut end: u32) -> u32 {
+    while end > start && is_at(head, end - 1, b" ") {
+        end -= 1;
     }
-    (!name.is_empty()).then_some((name, value, rest.strip_prefix(b"\r\n")?))
+    end
+}
+
+/// Where the colon behind the name stands.
+#[inline(always)]
+fn name_end(head: &[u8], at: u32) -> Option<u32> {
+    let end = letters_end(head, at);
+    if is_at(head, end, b":") && end > at { Some(end) } else { unusual_name_end(head, at) }
+}
+
+/// The same for names with other bytes than letters and `-`.
+#[inline(never)]
+fn unusual_name_end(head: &[u8], at: u32) -> Option<u32> {
+    let name = head.get(at as usize..)?;
+    let len = name.iter().position(|&byte| !is_token_byte(byte))?;
+    (len > 0 && name[len] == b':').then_some(at + len as u32)
+}
+
+/// Do these bytes stand there?
+#[inline(always)]
+fn is_at<const LEN: usize>(head: &[u8], at: u32, bytes: &[u8; LEN]) -> bool {
+    let start = at as usize;
+    head.get(start..start + LEN).is_some_and(|there| there == bytes)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Version;
-use super::fields::{Span, list_items, trim_blanks};
+use super::fields::{FieldSpan, Span, list_items, trim_blanks};
 use super::framing::{Lengths, parse_length};
 use super::reject::Reject;
 
@@ -30,21 +30,22 @@ pub(crate) enum Side {
 }
 
 impl Special {
-    /// Looks at one field. Sorted by length and first letter: most fields leave at the first comparison.
+    /// Looks at one field that [`may_steer`].
     #[inline]
-    pub(crate) fn on_field(&mut self, side: Side, name: &[u8], value: &[u8], at: Span) -> Result<(), Reject> {
-        match (name.len(), name.first().map_or(0, |byte| byte | 0x20)) {
-            (4, b'h') if side == Side::Request && is(name, b"host") => self.on_host(at),
-            (14, b'c') if is(name, b"content-length") => match side {
+    pub(crate) fn on_field(&mut self, side: Side, head: &[u8], field: FieldSpan) -> Result<(), Reject> {
+        let (name, value) = (field.name.of(head), field.value.of(head));
+        match name.len() {
+            4 if side == Side::Request && is(name, b"host") => self.on_host(field.value),
+            14 if is(name, b"content-length") => match side {
                 Side::Request => self.lengths.on_request_length(value),
                 Side::Response => self.lengths.on_response_length(value),
             },
-            (17, b't') if is(name, b"transfer-encoding") => self.lengths.on_codings(value),
-            (10, b'c') if is(name, b"connection") => {
+            17 if is(name, b"transfer-encoding") => self.lengths.on_codings(value),
+            10 if is(name, b"connection") => {
                 self.on_connection(value);
                 Ok(())
             }
-            (2, b't') | (6, b'e') | (7, b'u') | (10, b'k') => {
+            2 | 6 | 7 | 10 => {
                 self.on_rare(side, name, value);
                 Ok(())
             }
@@ -111,8 +112,41 @@ fn keep_alive_timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Is it this name? `lower` is in lower case.
+/// May a field of this name steer the connection? Most are told apart by their length and first letter alone.
+#[inline(always)]
+pub(crate) fn may_steer(head: &[u8], name: Span) -> bool {
+    let letters = STEERING.get(name.len() as usize).copied().unwrap_or_default();
+    let first = head.get(name.start as usize).copied().unwrap_or_default();
+    letters >> (first & 0x1f) & 1 != 0
+}
+
+/// For each length of a name the first letters, `a` as bit 1, of those that [`Special`] knows.
+static STEERING: [u32; 18] = {
+    let mut table = [0; 18];
+    let mut at = 0;
+    while at < NAMES.len() {
+        table[NAMES[at].len()] |= 1 << (NAMES[at].as_bytes()[0] & 0x1f);
+        at += 1;
+    }
+    table
+};
+
+/// All names that [`Special`] knows.
+const NAMES: [&str; 8] = [
+    "te",
+    "host",
+    "expect",
+    "upgrade",
+    "connection",
+    "keep-alive",
+    "content-length",
+    "transfer-encoding",
+];
+
+/// Is it this name? `lower` is in lower case; a name holds no control byte that could pass for a `-` here.
 #[inline]
 fn is<const LEN: usize>(name: &[u8], lower: &[u8; LEN]) -> bool {
-    name.eq_ignore_ascii_case(lower)
+    <&[u8; LEN]>::try_from(name).is_ok_and(|name| {
+        name.iter().zip(lower).fold(0, |wrong, (byte, lower)| wrong | ((byte | 0x20) ^ lower)) == 0
+    })
 }

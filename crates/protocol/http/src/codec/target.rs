@@ -2,7 +2,9 @@
 
 use http::Method;
 
+use super::fields::Span;
 use super::reject::Reject;
+use super::words::{digits_end, host_end};
 
 /// Which of the four forms of RFC 9112 §3.2 a request target has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -69,6 +71,24 @@ pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     Some(rest.split_at(end))
+}
+
+/// Is this part of a head certainly `host [ ":" port ]`, or empty? If not, [`is_authority`] must judge.
+#[inline(always)]
+pub(crate) fn is_plain_authority(head: &[u8], at: Span) -> bool {
+    let host_end = host_end(head, at.start);
+    if host_end >= at.end {
+        return true;
+    }
+    let has_colon = host_end > at.start && head.get(host_end as usize) == Some(&b':');
+    has_colon && digits_end(head, host_end + 1) == at.end && is_small(head, host_end + 1, at.end)
+}
+
+/// Are these digits at most five, and at most 65,535?
+#[inline]
+fn is_small(head: &[u8], start: u32, end: u32) -> bool {
+    let digits = head.get(start as usize..).and_then(<[u8]>::first_chunk::<5>);
+    end - start < 5 || (end - start == 5 && digits.is_some_and(|digits| digits <= b"65535"))
 }
 
 /// Is this `uri-host [ ":" port ]`, or empty? No user info.

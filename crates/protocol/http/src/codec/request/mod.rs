@@ -10,9 +10,9 @@ use super::limits::HeadLimits;
 use super::progress::Progress;
 use super::reject::Reject;
 use super::special::{Side, Special};
-use super::target::{TargetForm, is_authority, split_absolute};
+use super::target::{TargetForm, is_plain_authority, split_absolute};
 use super::{Parse, Version, scan};
-pub(crate) use slow::parse_request_slow;
+pub(super) use slow::parse_request_slow;
 
 /// A request head: start line, fields, and what they mean for the connection.
 ///
@@ -107,29 +107,33 @@ impl RequestHead {
     }
 
     /// Reads a plain head; says how many bytes it took. `None`: the slow path must judge, and overwrites all of this.
-    #[inline]
-    fn fill_plain(&mut self, head: &[u8], limits: &HeadLimits) -> Option<usize> {
+    #[inline(always)]
+    pub(super) fn fill_plain(&mut self, head: &[u8], limits: &HeadLimits) -> Option<usize> {
         let mut special = Special::default();
         let line = scan::request_line(head)?;
-        if line.target.len() > limits.target_bytes {
+        if line.target.len() as usize > limits.target_bytes {
             return None;
         }
-        let behind =
-            scan::fields(Side::Request, head, line.rest, limits.fields, &mut self.fields, &mut special)?;
-        let head = &head[..head.len() - behind.len()];
-        self.method = line.method;
+        let fields = &mut self.fields;
+        let end = scan::fields(Side::Request, head, line.end, limits.fields, fields, &mut special)?;
+        let head = head.get(..end as usize)?;
+        self.method = line.method.clone();
         self.version = line.version;
         self.form = TargetForm::Origin;
-        self.target = Span::of(line.target, head.as_ptr() as usize);
-        self.conclude(head, &special).ok()?;
+        self.target = line.target;
+        self.host = match special.host {
+            Some(host) if is_plain_authority(head, host) => host,
+            None if line.version == Version::Http10 => Span::default(),
+            _ => return None,
+        };
+        self.conclude(&special).ok()?;
         self.fields.bytes.extend_from_slice(head);
         Some(head.len())
     }
 
-    /// What the start line and the fields mean for the connection.
-    #[inline]
-    fn conclude(&mut self, head: &[u8], special: &Special) -> Result<(), Reject> {
-        self.host = check_host(special, self.version, head)?;
+    /// What the start line and the fields mean for the connection; Host is checked already.
+    #[inline(always)]
+    fn conclude(&mut self, special: &Special) -> Result<(), Reject> {
         self.framing = special.lengths.decide(self.version)?.unwrap_or(Framing::None);
         self.keep_alive = special.keeps_alive(self.version);
         let is_http11 = self.version == Version::Http11;
@@ -182,15 +186,4 @@ pub fn parse_request(
         return Ok(Parse::Complete(bytes));
     }
     parse_request_slow(buf, limits, into, progress)
-}
-
-/// Checks Host (RFC 9112 §3.2): one in HTTP/1.1, none or one in HTTP/1.0, and nothing in it that no host has.
-#[inline]
-fn check_host(special: &Special, version: Version, head: &[u8]) -> Result<Span, Reject> {
-    match special.host {
-        Some(host) if is_authority(&head[host.range()]) => Ok(host),
-        Some(_) => Err(Reject::bad("malformed Host")),
-        None if version == Version::Http10 => Ok(Span::default()),
-        None => Err(Reject::bad("no Host")),
-    }
 }

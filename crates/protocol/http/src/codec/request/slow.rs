@@ -10,12 +10,13 @@ use crate::codec::fields::{STACK_FIELDS, Span};
 use crate::codec::limits::{HeadLimits, MAX_METHOD_BYTES};
 use crate::codec::progress::{BARE_LF, Progress, Scan, field_fault};
 use crate::codec::reject::Reject;
-use crate::codec::special::Side;
-use crate::codec::target::check_target;
+use crate::codec::special::{Side, Special};
+use crate::codec::target::{check_target, is_authority};
 use crate::codec::{Parse, Version};
 
 /// [`parse_request`](super::parse_request) over httparse alone: the judge of everything that isn't plain.
-pub(crate) fn parse_request_slow(
+#[cold]
+pub(in crate::codec) fn parse_request_slow(
     buf: &[u8],
     limits: &HeadLimits,
     into: &mut RequestHead,
@@ -77,9 +78,10 @@ impl RequestHead {
         self.version = Version::of(parsed.version);
         self.method = method_of(parsed.method.unwrap_or_default())?;
         self.form = check_target(&self.method, target)?;
-        self.target = Span::of(target, head.as_ptr() as usize);
+        self.target = Span::within(target, head.as_ptr() as usize);
         let special = self.fields.take(Side::Request, head, parsed.headers)?;
-        self.conclude(head, &special)
+        self.host = check_host(&special, self.version, head)?;
+        self.conclude(&special)
     }
 }
 
@@ -136,6 +138,17 @@ fn method_of(name: &str) -> Result<Method, Reject> {
         b"PUT" => Ok(Method::PUT),
         b"HEAD" => Ok(Method::HEAD),
         other => Method::from_bytes(other).map_err(|_| Reject::bad("malformed method")),
+    }
+}
+
+/// Checks Host (RFC 9112 §3.2): one in HTTP/1.1, none or one in HTTP/1.0, and nothing in it that no host has.
+#[inline]
+fn check_host(special: &Special, version: Version, head: &[u8]) -> Result<Span, Reject> {
+    match special.host {
+        Some(host) if is_authority(host.of(head)) => Ok(host),
+        Some(_) => Err(Reject::bad("malformed Host")),
+        None if version == Version::Http10 => Ok(Span::default()),
+        None => Err(Reject::bad("no Host")),
     }
 }
 
