@@ -28,8 +28,8 @@ const PLAIN: [&[u8]; 9] = [
 #[test]
 fn plain_heads_are_taken_by_the_scanner() {
     let taken = PLAIN.iter().filter(|bytes| request_both_ways(bytes, &HeadLimits::DEFAULT)).count();
-    // All but the one with a tab, whose codings are refused besides.
-    assert_eq!(taken, PLAIN.len() - 1);
+    // All but two whose hosts are addresses in brackets.
+    assert_eq!(taken, PLAIN.len() - 2);
 }
 
 #[test]
@@ -64,7 +64,20 @@ fn every_byte_at_every_place_comes_out_the_same() {
 #[test]
 fn every_insertion_comes_out_the_same() {
     let pieces: [&[u8]; 14] = [
-        b"\r", b"\n", b"\r\n", b"\r\n ", b"\r\n\t", b"\0", b" ", b"\t", b":", b"\x7f", b"\x80", b"\xff", b"\r\n\r\n", b"#",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\n ",
+        b"\r\n\t",
+        b"\0",
+        b" ",
+        b"\t",
+        b":",
+        b"\x7f",
+        b"\x80",
+        b"\xff",
+        b"\r\n\r\n",
+        b"#",
     ];
     for head in PLAIN {
         for (at, piece) in (0..=head.len()).flat_map(|at| pieces.map(|piece| (at, piece))) {
@@ -133,12 +146,10 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         "[a-z.:0-9]{1,24}",
     ];
     let blanks = || prop::sample::select(vec!["", " ", "  ", "\t"]);
-    let line = (name, blanks(), value, blanks()).prop_map(|(name, before, value, behind)| {
-        format!("{name}:{before}{value}{behind}\r\n")
-    });
-    (prop::sample::select(STARTS.to_vec()), vec(line, 0..8)).prop_map(|(start, lines)| {
-        format!("{start}\r\n{}\r\n", lines.concat()).into_bytes()
-    })
+    let line = (name, blanks(), value, blanks())
+        .prop_map(|(name, before, value, behind)| format!("{name}:{before}{value}{behind}\r\n"));
+    (prop::sample::select(STARTS.to_vec()), vec(line, 0..8))
+        .prop_map(|(start, lines)| format!("{start}\r\n{}\r\n", lines.concat()).into_bytes())
 }
 
 const STARTS: [&str; 8] = [
@@ -152,13 +163,53 @@ const STARTS: [&str; 8] = [
     "PUT /x HTTP/1.1\r\nHost: b\r\nContent-Length: 3",
 ];
 const NAMES: [&str; 13] = [
-    "Host", "hOST", "TE", "Expect", "Upgrade", "Connection", "Keep-Alive", "Content-Length",
-    "Transfer-Encoding", "content_length", "Content-Lengtg", "Hos", "Proxy-Connection",
+    "Host",
+    "hOST",
+    "TE",
+    "Expect",
+    "Upgrade",
+    "Connection",
+    "Keep-Alive",
+    "Content-Length",
+    "Transfer-Encoding",
+    "content_length",
+    "Content-Lengtg",
+    "Hos",
+    "Proxy-Connection",
 ];
 const VALUES: [&str; 20] = [
-    "", "0", "5", "+5", "5, 5", "18446744073709551616", "chunked", "gzip, chunked", "chunked, chunked", "close",
-    "keep-alive", "Keep-Alive, Upgrade", "websocket", "100-continue", "trailers", "a:65535", "a:65536", "[::1]:8",
-    "a@b", "a:99999",
+    "",
+    "0",
+    "5",
+    "+5",
+    "5, 5",
+    "18446744073709551616",
+    "chunked",
+    "gzip, chunked",
+    "chunked, chunked",
+    "close",
+    "keep-alive",
+    "Keep-Alive, Upgrade",
+    "websocket",
+    "100-continue",
+    "trailers",
+    "a:65535",
+    "a:65536",
+    "[::1]:8",
+    "a@b",
+    "a:99999",
 ];
-const PIECES: [&str; 12] =
-    ["\r\n", "\r", "\n", "\r\n ", "\0", ": ", " ", "\t", "\r\n\r\n", "Host: b\r\n", "Content-Length: 1\r\n", " HTTP/1.1"];
+const PIECES: [&str; 12] = [
+    "\r\n",
+    "\r",
+    "\n",
+    "\r\n ",
+    "\0",
+    ": ",
+    " ",
+    "\t",
+    "\r\n\r\n",
+    "Host: b\r\n",
+    "Content-Length: 1\r\n",
+    " HTTP/1.1",
+];

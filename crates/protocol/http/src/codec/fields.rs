@@ -148,7 +148,7 @@ impl Fields {
                 return Err(BARE_LF);
             }
             let field = FieldSpan { name, value };
-            if may_steer(head, name) {
+            if may_steer(name.of(head)) {
                 special.on_field(side, head, field)?;
             }
             self.spans.push(field);

@@ -1,6 +1,7 @@
 //! How long a body is: RFC 9112 §6.3, with everything ambiguous refused.
 
 use super::Version;
+use super::bytes::{TOKEN, is_of};
 use super::fields::list_items;
 use super::reject::Reject;
 
@@ -128,5 +129,5 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 /// `tchar` of RFC 9110 §5.6.2.
 #[inline]
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    is_of(TOKEN, byte)
 }

@@ -13,6 +13,7 @@
 //!
 //! Where this codec is stricter than others on purpose: `docs/http-strictness.md`.
 
+mod bytes;
 pub mod chunked;
 mod date;
 pub mod encode;
@@ -28,7 +29,6 @@ mod response;
 mod scan;
 mod special;
 mod target;
-mod words;
 
 pub use chunked::{ChunkEvent, ChunkLimits, ChunkedDecoder};
 pub use date::DateCache;

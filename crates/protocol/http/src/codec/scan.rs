@@ -1,135 +1,129 @@
-//! Plain heads in one pass, without httparse.
+//! Plain request heads in one pass, without httparse.
 //!
 //! Nearly every head that a server sees is plain: a known method, a target that begins with `/`, lines that end in CRLF,
-//! values of visible ASCII and spaces. Such a head is read here, eight bytes at a time. Whatever else the bytes are (wrong,
-//! not whole, only unusual), the answer is `None`, and the slow path over httparse judges them. So nothing is refused here,
-//! and nothing may be accepted that the slow path doesn't accept with the same outcome: `fuzz::request` and the tests hold
-//! both against each other.
+//! values of visible ASCII and spaces. Such a head is read here. Whatever else the bytes are (wrong, not whole, only
+//! unusual), the answer is `None`, and the slow path over httparse judges them. So nothing is refused here, and nothing may
+//! be accepted that the slow path doesn't accept with the same outcome: `fuzz::request` and the tests hold both against
+//! each other.
 
 use http::Method;
 
 use super::Version;
+use super::bytes::{DIGIT, HOST, TARGET, TOKEN, run_len, text_len};
 use super::fields::{FieldSpan, Fields, Span};
-use super::framing::is_token_byte;
-use super::special::{Side, Special, may_steer};
-use super::words::{letters_end, target_end, text_end};
+use super::special::{Side, Special, is_host, may_steer};
 
-/// A plain request line.
-pub(super) struct RequestLine {
-    pub(super) method: &'static Method,
+/// A plain request line; the method stands where the caller wanted it.
+pub(super) struct RequestLine<'a> {
     pub(super) version: Version,
-    pub(super) target: Span,
-    /// Where the fields begin.
-    pub(super) end: u32,
+    pub(super) target: &'a [u8],
+    /// The fields, and all behind them.
+    pub(super) rest: &'a [u8],
 }
 
 /// Reads a plain request line from the front of a head.
-#[inline]
-pub(super) fn request_line(head: &[u8]) -> Option<RequestLine> {
-    let (method, start) = method(head)?;
-    if !is_at(head, start, b"/") {
+#[inline(always)]
+pub(super) fn request_line<'a>(head: &'a [u8], method: &mut Method) -> Option<RequestLine<'a>> {
+    let rest = match head.strip_prefix(b"GET ") {
+        Some(rest) => {
+            *method = Method::GET;
+            rest
+        }
+        None => other_method(head, method)?,
+    };
+    if rest.first() != Some(&b'/') {
         return None;
     }
-    let end = target_end(head, start);
-    let version = if is_at(head, end, b" HTTP/1.1\r\n") {
+    let (target, rest) = rest.split_at_checked(run_len(rest, TARGET))?;
+    let (version, rest) = rest.split_first_chunk()?;
+    let version = if version == b" HTTP/1.1\r\n" {
         Version::Http11
-    } else if is_at(head, end, b" HTTP/1.0\r\n") {
+    } else if version == b" HTTP/1.0\r\n" {
         Version::Http10
     } else {
         return None;
     };
-    Some(RequestLine { method, version, target: Span { start, end }, end: end + 11 })
+    Some(RequestLine { version, target, rest })
 }
 
-/// The method, and where the target begins. CONNECT isn't plain: its target has a form of its own.
-#[inline]
-fn method(head: &[u8]) -> Option<(&'static Method, u32)> {
-    if head.starts_with(b"GET ") { Some((&Method::GET, 4)) } else { other_method(head) }
-}
-
-fn other_method(head: &[u8]) -> Option<(&'static Method, u32)> {
+/// Gives what stands behind the method. CONNECT isn't plain: its target has a form of its own.
+#[inline(never)]
+fn other_method<'a>(head: &'a [u8], method: &mut Method) -> Option<&'a [u8]> {
     static KNOWN: [Method; 6] =
         [Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
     let len = head.iter().take(8).position(|&byte| byte == b' ')?;
-    let method = KNOWN.iter().find(|method| method.as_str().as_bytes() == &head[..len])?;
-    Some((method, len as u32 + 1))
+    let known = KNOWN.iter().find(|known| *known.as_str().as_bytes() == head[..len])?;
+    method.clone_from(known);
+    head.get(len + 1..)
 }
 
-/// Reads plain field lines from `at` on; gives where the head ends, behind its empty line.
+/// Reads plain field lines of a request, up to the empty line; gives what stands behind that. `lines` is a part of `head`.
 ///
 /// Only the spans are noted: once all is well, the caller copies the bytes.
-#[inline]
-pub(super) fn fields(
-    side: Side,
+#[inline(always)]
+pub(super) fn fields<'a>(
     head: &[u8],
-    mut at: u32,
+    lines: &'a [u8],
     limit: usize,
     into: &mut Fields,
     special: &mut Special,
-) -> Option<u32> {
+) -> Option<&'a [u8]> {
+    let base = head.as_ptr() as usize;
+    let mut rest = lines;
     into.clear();
-    while !is_at(head, at, b"\r\n") {
-        let (field, end) = field(head, at)?;
-        if into.spans.len() >= limit {
+    loop {
+        if let Some(behind) = rest.strip_prefix(b"\r\n") {
+            return Some(behind);
+        }
+        let (name, behind) = rest.split_at_checked(run_len(rest, TOKEN))?;
+        let behind = without_spaces(behind.strip_prefix(b":")?);
+        let is_host = is_host(name);
+        // A host's bytes are checked as they are read; so nothing stands behind one but the end of its line.
+        let len = if is_host { authority_len(behind)? } else { text_len(behind) };
+        let (text, behind) = behind.split_at_checked(len)?;
+        rest = behind.strip_prefix(b"\r\n")?;
+        if name.is_empty() || into.spans.len() >= limit {
             return None;
         }
+        let field =
+            FieldSpan { name: Span::within(name, base), value: Span::within(trimmed_end(text), base) };
         into.spans.push(field);
-        if may_steer(head, field.name) {
-            special.on_field(side, head, field).ok()?;
+        if is_host {
+            special.on_host(field.value).ok()?;
+        } else if may_steer(name) {
+            special.on_field(Side::Request, head, field).ok()?;
         }
-        at = end;
     }
-    Some(at + 2)
 }
 
-/// One plain field line, and where it ends.
+/// Without the spaces at the front: mostly there is one.
 #[inline(always)]
-fn field(head: &[u8], at: u32) -> Option<(FieldSpan, u32)> {
-    let name = Span { start: at, end: name_end(head, at)? };
-    let start = value_start(head, name.end + 1);
-    let line_end = text_end(head, start);
-    let is_blank_last = is_at(head, line_end - 1, b" ");
-    let end = if is_blank_last { trimmed_end(head, start, line_end) } else { line_end };
-    let field = FieldSpan { name, value: Span { start, end } };
-    is_at(head, line_end, b"\r\n").then_some((field, line_end + 2))
-}
-
-/// Where the spaces before a value end: mostly there is one.
-#[inline(always)]
-fn value_start(head: &[u8], mut at: u32) -> u32 {
-    while is_at(head, at, b" ") {
-        at += 1;
+fn without_spaces(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ', behind @ ..] = bytes {
+        bytes = behind;
     }
-    at
+    bytes
 }
 
-/// Where a value with spaces behind it ends.
-#[cold]
-fn trimmed_end(head: &[u8], start: u32, mut end: u32) -> u32 {
-    while end > start && is_at(head, end - 1, b" ") {
-        end -= 1;
+/// Without the spaces at the end.
+#[inline(always)]
+fn trimmed_end(mut bytes: &[u8]) -> &[u8] {
+    while let [before @ .., b' '] = bytes {
+        bytes = before;
     }
-    end
+    bytes
 }
 
-/// Where the colon behind the name stands.
+/// How long `host [ ":" port ]` is, of a port of up to four digits or 10000 to 65535. No address in brackets: they are rare.
 #[inline(always)]
-fn name_end(head: &[u8], at: u32) -> Option<u32> {
-    let end = letters_end(head, at);
-    if is_at(head, end, b":") && end > at { Some(end) } else { unusual_name_end(head, at) }
-}
-
-/// The same for names with other bytes than letters and `-`.
-#[inline(never)]
-fn unusual_name_end(head: &[u8], at: u32) -> Option<u32> {
-    let name = head.get(at as usize..)?;
-    let len = name.iter().position(|&byte| !is_token_byte(byte))?;
-    (len > 0 && name[len] == b':').then_some(at + len as u32)
-}
-
-/// Do these bytes stand there?
-#[inline(always)]
-fn is_at<const LEN: usize>(head: &[u8], at: u32, bytes: &[u8; LEN]) -> bool {
-    let start = at as usize;
-    head.get(start..start + LEN).is_some_and(|there| there == bytes)
+fn authority_len(bytes: &[u8]) -> Option<usize> {
+    let host = run_len(bytes, HOST);
+    match bytes.get(host..)? {
+        [b':', port @ ..] if host > 0 => {
+            let digits = run_len(port, DIGIT);
+            let is_small = digits < 5 || (digits == 5 && port.first_chunk()? <= b"65535");
+            is_small.then_some(host + 1 + digits)
+        }
+        _ => Some(host),
+    }
 }

@@ -53,8 +53,9 @@ impl Special {
         }
     }
 
+    /// Host of a request.
     #[inline]
-    fn on_host(&mut self, at: Span) -> Result<(), Reject> {
+    pub(crate) fn on_host(&mut self, at: Span) -> Result<(), Reject> {
         match self.host.replace(at) {
             None => Ok(()),
             Some(_) => Err(Reject::bad("more than one Host")),
@@ -112,12 +113,17 @@ fn keep_alive_timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
+/// Is this name Host?
+#[inline(always)]
+pub(crate) fn is_host(name: &[u8]) -> bool {
+    is(name, b"host")
+}
+
 /// May a field of this name steer the connection? Most are told apart by their length and first letter alone.
 #[inline(always)]
-pub(crate) fn may_steer(head: &[u8], name: Span) -> bool {
-    let letters = STEERING.get(name.len() as usize).copied().unwrap_or_default();
-    let first = head.get(name.start as usize).copied().unwrap_or_default();
-    letters >> (first & 0x1f) & 1 != 0
+pub(crate) fn may_steer(name: &[u8]) -> bool {
+    let letters = STEERING.get(name.len()).copied().unwrap_or_default();
+    name.first().is_some_and(|first| letters >> (first & 0x1f) & 1 != 0)
 }
 
 /// For each length of a name the first letters, `a` as bit 1, of those that [`Special`] knows.
@@ -132,16 +138,8 @@ static STEERING: [u32; 18] = {
 };
 
 /// All names that [`Special`] knows.
-const NAMES: [&str; 8] = [
-    "te",
-    "host",
-    "expect",
-    "upgrade",
-    "connection",
-    "keep-alive",
-    "content-length",
-    "transfer-encoding",
-];
+const NAMES: [&str; 8] =
+    ["te", "host", "expect", "upgrade", "connection", "keep-alive", "content-length", "transfer-encoding"];
 
 /// Is it this name? `lower` is in lower case; a name holds no control byte that could pass for a `-` here.
 #[inline]
@@ -149,4 +147,36 @@ fn is<const LEN: usize>(name: &[u8], lower: &[u8; LEN]) -> bool {
     <&[u8; LEN]>::try_from(name).is_ok_and(|name| {
         name.iter().zip(lower).fold(0, |wrong, (byte, lower)| wrong | ((byte | 0x20) ^ lower)) == 0
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::framing::is_token_byte;
+
+    #[test]
+    fn names_are_told_apart_byte_for_byte() {
+        differs_as_ascii_does(b"host");
+        differs_as_ascii_does(b"content-length");
+        differs_as_ascii_does(b"transfer-encoding");
+        assert!(!is(b"hosts", b"host") && !is(b"hos", b"host") && !is(b"", b"host"));
+    }
+
+    fn differs_as_ascii_does<const LEN: usize>(lower: &[u8; LEN]) {
+        for at in 0..LEN {
+            for byte in (0..=u8::MAX).filter(|&byte| is_token_byte(byte)) {
+                let mut name = *lower;
+                name[at] = byte;
+                assert_eq!(is(&name, lower), name.eq_ignore_ascii_case(lower), "{byte:#x} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_that_steers_is_passed_over() {
+        for name in NAMES {
+            assert!(may_steer(name.as_bytes()) && may_steer(name.to_uppercase().as_bytes()), "{name}");
+        }
+        assert!(!may_steer(b"accept") && !may_steer(b"") && !may_steer(&[b'a'; 40]));
+    }
 }

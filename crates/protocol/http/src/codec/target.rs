@@ -2,9 +2,8 @@
 
 use http::Method;
 
-use super::fields::Span;
+use super::bytes::{HOST, is_of};
 use super::reject::Reject;
-use super::words::{digits_end, host_end};
 
 /// Which of the four forms of RFC 9112 §3.2 a request target has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -73,28 +72,10 @@ pub(crate) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     Some(rest.split_at(end))
 }
 
-/// Is this part of a head certainly `host [ ":" port ]`, or empty? If not, [`is_authority`] must judge.
-#[inline(always)]
-pub(crate) fn is_plain_authority(head: &[u8], at: Span) -> bool {
-    let host_end = host_end(head, at.start);
-    if host_end >= at.end {
-        return true;
-    }
-    let has_colon = host_end > at.start && head.get(host_end as usize) == Some(&b':');
-    has_colon && digits_end(head, host_end + 1) == at.end && is_small(head, host_end + 1, at.end)
-}
-
-/// Are these digits at most five, and at most 65,535?
-#[inline]
-fn is_small(head: &[u8], start: u32, end: u32) -> bool {
-    let digits = head.get(start as usize..).and_then(<[u8]>::first_chunk::<5>);
-    end - start < 5 || (end - start == 5 && digits.is_some_and(|digits| digits <= b"65535"))
-}
-
 /// Is this `uri-host [ ":" port ]`, or empty? No user info.
 #[inline]
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
-    let host_len = bytes.iter().position(|&byte| !HOST_BYTES[byte as usize]).unwrap_or(bytes.len());
+    let host_len = bytes.iter().position(|&byte| !is_of(HOST, byte)).unwrap_or(bytes.len());
     match &bytes[host_len..] {
         [] => true,
         [b':', port @ ..] if host_len > 0 => is_port(port),
@@ -142,19 +123,6 @@ fn is_host(host: &[u8]) -> bool {
         [b'[', literal @ .., b']'] => {
             std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
         }
-        _ => host.iter().all(|&byte| HOST_BYTES[byte as usize]),
+        _ => host.iter().all(|&byte| is_of(HOST, byte)),
     }
 }
-
-/// `unreserved`, `sub-delims` and `%` of RFC 3986.
-static HOST_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(byte as u8,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%'
-            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
-        byte += 1;
-    }
-    table
-};

@@ -9,8 +9,8 @@ use super::framing::Framing;
 use super::limits::HeadLimits;
 use super::progress::Progress;
 use super::reject::Reject;
-use super::special::{Side, Special};
-use super::target::{TargetForm, is_plain_authority, split_absolute};
+use super::special::Special;
+use super::target::{TargetForm, split_absolute};
 use super::{Parse, Version, scan};
 pub(super) use slow::parse_request_slow;
 
@@ -110,21 +110,19 @@ impl RequestHead {
     #[inline(always)]
     pub(super) fn fill_plain(&mut self, head: &[u8], limits: &HeadLimits) -> Option<usize> {
         let mut special = Special::default();
-        let line = scan::request_line(head)?;
-        if line.target.len() as usize > limits.target_bytes {
+        let line = scan::request_line(head, &mut self.method)?;
+        if line.target.len() > limits.target_bytes {
             return None;
         }
-        let fields = &mut self.fields;
-        let end = scan::fields(Side::Request, head, line.end, limits.fields, fields, &mut special)?;
-        let head = head.get(..end as usize)?;
-        self.method = line.method.clone();
+        let behind = scan::fields(head, line.rest, limits.fields, &mut self.fields, &mut special)?;
+        let head = head.get(..head.len() - behind.len())?;
         self.version = line.version;
         self.form = TargetForm::Origin;
-        self.target = line.target;
+        self.target = Span::within(line.target, head.as_ptr() as usize);
         self.host = match special.host {
-            Some(host) if is_plain_authority(head, host) => host,
+            Some(host) => host,
             None if line.version == Version::Http10 => Span::default(),
-            _ => return None,
+            None => return None,
         };
         self.conclude(&special).ok()?;
         self.fields.bytes.extend_from_slice(head);
