@@ -13,8 +13,9 @@ const BROWSER: &[u8] = b"GET /a/page.html?from=index HTTP/1.1\r\nHost: www.examp
     Cookie: a=b\r\nTE: trailers\r\n\r\n";
 
 /// Heads that the scanner takes; others are made of them by damage.
-const PLAIN: [&[u8]; 9] = [
+const PLAIN: [&[u8]; 10] = [
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1:12345\r\n\r\n",
+    b"GET /? HTTP/1.1\r\nHost: a:65535\r\n\r\n",
     BROWSER,
     b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\nhello, world",
     b"PUT /x HTTP/1.1\r\nhost:\t[::1]:80\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",

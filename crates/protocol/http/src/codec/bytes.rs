@@ -11,6 +11,8 @@ pub(super) const HOST: u8 = 2;
 pub(super) const DIGIT: u8 = 4;
 /// Bytes of a request target: visible ASCII but `#`.
 pub(super) const TARGET: u8 = 8;
+/// The same, but `?`.
+pub(super) const PATH: u8 = 16;
 
 /// Is this byte of the class?
 #[inline(always)]
@@ -98,10 +100,13 @@ const fn classes_of(byte: u8) -> u8 {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%'
         | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
     let target = matches!(byte, b'!'..=b'~') && byte != b'#';
+    let path = target && byte != b'?';
+    let digit = byte.is_ascii_digit();
     (token as u8 * TOKEN)
         | (host as u8 * HOST)
-        | (byte.is_ascii_digit() as u8 * DIGIT)
+        | (digit as u8 * DIGIT)
         | (target as u8 * TARGET)
+        | (path as u8 * PATH)
 }
 
 #[cfg(test)]
@@ -117,7 +122,7 @@ mod tests {
                 bytes[..at].fill(b'7');
                 let text = if (b' '..=b'~').contains(&other) { len } else { at };
                 assert_eq!(text_len(&bytes), text, "{other:#x} at {at} of {len}");
-                for class in [TOKEN, HOST, DIGIT, TARGET] {
+                for class in [TOKEN, HOST, DIGIT, TARGET, PATH] {
                     let run = if is_of(class, other) { len } else { at };
                     assert_eq!(run_len(&bytes, class), run, "{other:#x} at {at} of {len}");
                 }

@@ -9,7 +9,7 @@
 use http::Method;
 
 use super::Version;
-use super::bytes::{DIGIT, HOST, TARGET, TOKEN, run_len, text_len};
+use super::bytes::{DIGIT, HOST, PATH, TARGET, TOKEN, run_len, text_len};
 use super::fields::{FieldSpan, Fields, Span};
 use super::special::{Side, Special, is_host, may_steer};
 
@@ -17,6 +17,8 @@ use super::special::{Side, Special, is_host, may_steer};
 pub(super) struct RequestLine<'a> {
     pub(super) version: Version,
     pub(super) target: &'a [u8],
+    /// Bytes of the target before its `?`.
+    pub(super) path_len: usize,
     /// The fields, and all behind them.
     pub(super) rest: &'a [u8],
 }
@@ -34,7 +36,9 @@ pub(super) fn request_line<'a>(head: &'a [u8], method: &mut Method) -> Option<Re
     if rest.first() != Some(&b'/') {
         return None;
     }
-    let (target, rest) = rest.split_at_checked(run_len(rest, TARGET))?;
+    let path_len = run_len(rest, PATH);
+    let query_len = if rest.get(path_len) == Some(&b'?') { run_len(&rest[path_len..], TARGET) } else { 0 };
+    let (target, rest) = rest.split_at_checked(path_len + query_len)?;
     let (version, rest) = rest.split_first_chunk()?;
     let version = if version == b" HTTP/1.1\r\n" {
         Version::Http11
@@ -43,7 +47,7 @@ pub(super) fn request_line<'a>(head: &'a [u8], method: &mut Method) -> Option<Re
     } else {
         return None;
     };
-    Some(RequestLine { version, target, rest })
+    Some(RequestLine { version, target, path_len, rest })
 }
 
 /// Gives what stands behind the method. CONNECT isn't plain: its target has a form of its own.

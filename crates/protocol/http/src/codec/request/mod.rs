@@ -37,6 +37,8 @@ pub struct RequestHead {
     pub accepts_trailers: bool,
     form: TargetForm,
     target: Span,
+    /// Where the path ends in a target of origin form.
+    path_end: u32,
     host: Span,
 }
 
@@ -74,7 +76,8 @@ impl RequestHead {
     #[inline]
     pub fn path_and_query(&self) -> (&str, Option<&str>) {
         let text = match self.form {
-            TargetForm::Origin | TargetForm::Asterisk => self.target(),
+            TargetForm::Origin => return self.origin_path_and_query(),
+            TargetForm::Asterisk => self.target(),
             TargetForm::Absolute => split_absolute(self.target()).map_or("", |(_, rest)| rest),
             TargetForm::Authority => return ("", None),
         };
@@ -87,6 +90,15 @@ impl RequestHead {
             "" => ("/", query),
             _ => (path, query),
         }
+    }
+
+    /// Most targets are of this form: where they are split was seen when they were parsed.
+    #[inline]
+    fn origin_path_and_query(&self) -> (&str, Option<&str>) {
+        let Span { start, end } = self.target;
+        let path = self.fields.text_at(Span { start, end: self.path_end });
+        let query = Span { start: self.path_end + 1, end };
+        (path, (self.path_end < end).then(|| self.fields.text_at(query)))
     }
 
     /// Whom the client wants to talk to, `host[:port]`: from the target if that names one (RFC 9112 §3.2.2), else
@@ -119,6 +131,7 @@ impl RequestHead {
         self.version = line.version;
         self.form = TargetForm::Origin;
         self.target = Span::within(line.target, head.as_ptr() as usize);
+        self.path_end = self.target.start + line.path_len as u32;
         self.host = match special.host {
             Some(host) => host,
             None if line.version == Version::Http10 => Span::default(),
@@ -183,5 +196,6 @@ pub fn parse_request(
     {
         return Ok(Parse::Complete(bytes));
     }
+    into.fields.clear();
     parse_request_slow(buf, limits, into, progress)
 }

@@ -79,6 +79,8 @@ impl RequestHead {
         self.method = method_of(parsed.method.unwrap_or_default())?;
         self.form = check_target(&self.method, target)?;
         self.target = Span::within(target, head.as_ptr() as usize);
+        let path_len = memchr::memchr(b'?', target).unwrap_or(target.len());
+        self.path_end = self.target.start + path_len as u32;
         let special = self.fields.take(Side::Request, head, parsed.headers)?;
         self.host = check_host(&special, self.version, head)?;
         self.conclude(&special)
