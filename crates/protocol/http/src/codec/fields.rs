@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::progress::BARE_LF;
 use super::reject::Reject;
-use super::special::{Side, Special, may_steer};
+use super::special::{Side, Special};
 
 /// The fields of a message as they came: one block of bytes, and spans into it.
 ///
@@ -100,6 +100,12 @@ impl Fields {
         self.spans.clear();
     }
 
+    /// Its memory without its fields, for a head that forgets all else too.
+    pub(super) fn take_emptied(&mut self) -> Self {
+        self.clear();
+        std::mem::take(self)
+    }
+
     /// Forgets all fields and gives back memory beyond these many bytes, so that one large head isn't kept for ever.
     pub fn shrink(&mut self, bytes: usize) {
         self.clear();
@@ -148,9 +154,7 @@ impl Fields {
                 return Err(BARE_LF);
             }
             let field = FieldSpan { name, value };
-            if may_steer(name.of(head)) {
-                special.on_field(side, head, field)?;
-            }
+            special.on_field(side, head, field)?;
             self.spans.push(field);
         }
         if !head.ends_with(b"\r\n\r\n") {

@@ -55,9 +55,7 @@ impl ResponseHead {
 
     /// Forgets the response and keeps the memory.
     pub fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
-        fields.clear();
-        *self = Self { fields, ..Self::default() };
+        *self = Self { fields: self.fields.take_emptied(), ..Self::default() };
     }
 
     /// Takes over what was parsed, or says what is wrong with it.

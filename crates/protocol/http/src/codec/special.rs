@@ -30,7 +30,7 @@ pub(crate) enum Side {
 }
 
 impl Special {
-    /// Looks at one field that [`may_steer`].
+    /// Looks at one field. If not [`may_steer`], there is nothing to see.
     #[inline]
     pub(crate) fn on_field(&mut self, side: Side, head: &[u8], field: FieldSpan) -> Result<(), Reject> {
         let (name, value) = (field.name.of(head), field.value.of(head));
