@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use rustix::event::epoll::{self, CreateFlags};
+use rustix::fs::OFlags;
 
 use super::source::{Sources, Token};
 use super::task::Tasks;
@@ -59,9 +60,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Home {
     pub(crate) fn new() -> io::Result<Arc<Self>> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        // Nothing of it ever blocks; tokio takes no other kind.
+        rustix::fs::fcntl_setfl(&epoll, OFlags::NONBLOCK)?;
         Ok(Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            epoll,
             notes: Mutex::default(),
             has_notes: AtomicBool::new(false),
             driver: Mutex::new(None),
