@@ -1,5 +1,6 @@
 //! `millstream get`: URLs to standard output or files.
 
+mod data;
 mod options;
 mod plan;
 mod progress;
@@ -9,6 +10,7 @@ mod transfer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use millstream::{Engine, Error, Result, spawn_local};
 
 use crate::exit::{Exit, complain};
 
+use data::Data;
 pub(crate) use options::Options;
 use options::Way;
 use plan::{Job, Place, plan};
@@ -26,12 +29,17 @@ use transfer::Transfer;
 
 /// Fetches all URLs, some at once. One line for each that failed.
 pub(crate) fn run(options: Options, is_quiet: bool) -> Result<Exit> {
-    let jobs = plan(&options.urls, options.output.as_deref())?;
+    // Heads are to be looked at: none of them is the file that its URL names.
+    let shown = Path::new("-");
+    let output = options.output.as_deref().or(options.head.then_some(shown));
+    let jobs = plan(&options.urls, output)?;
+    let data = data(&options)?;
     let engine = Engine::builder().workers(1).build()?;
     let client = client(&options, &engine)?;
     let (writers, gone) = Writers::new();
     let lanes = Lanes {
         options,
+        data,
         client,
         progress: Progress::new(&jobs, is_quiet),
         jobs: RefCell::default(),
@@ -52,6 +60,7 @@ const WRITERS_WAIT: Duration = Duration::from_secs(1);
 struct Lanes {
     client: HttpClient,
     options: Options,
+    data: Option<Data>,
     jobs: RefCell<VecDeque<Job>>,
     progress: Progress,
     exit: Cell<Exit>,
@@ -79,7 +88,8 @@ impl Lanes {
             let Some(job) = self.jobs.borrow_mut().pop_front() else { return };
             let bar = self.progress.bar(&job);
             let (client, options, writers) = (&self.client, &self.options, &self.writers);
-            let transfer = Transfer { client, options, job: &job, bar: &bar, writers };
+            let data = self.data.as_ref();
+            let transfer = Transfer { client, options, data, job: &job, bar: &bar, writers };
             match transfer.run().await {
                 Ok(()) => bar.finish(),
                 Err(error) if sink::is_unread(&error) => {
@@ -109,6 +119,15 @@ fn line(url: &str, error: &Error) -> String {
     let target = error.target().unwrap_or_default();
     let rest = text.strip_prefix(target).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
     if target.contains("://") && target != url { format!("{url}: {text}") } else { format!("{url}: {rest}") }
+}
+
+/// What each request carries.
+fn data(options: &Options) -> Result<Option<Data>> {
+    match (&*options.data, &*options.json) {
+        ([], []) => Ok(None),
+        ([], words) => Data::new(words, "").map(Some),
+        (words, _) => Data::new(words, "&").map(Some),
+    }
 }
 
 /// Nobody reads our output.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use millstream::http::client::Proxy;
-use millstream::http::{HeaderName, HeaderValue, Url};
+use millstream::http::{HeaderName, HeaderValue, Method, Url};
 
 use crate::span;
 
@@ -27,9 +27,19 @@ pub(crate) struct Options {
     /// Sends this field with each request; may be given again
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field)]
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Sends this as the body of a POST, as a form unless a Content-Type is given
-    #[arg(short, long, value_name = "DATA")]
-    pub(crate) data: Option<String>,
+    /// Sends this text as the body of a POST, as a form unless a Content-Type is given; `@FILE` is what the file holds, byte
+    /// for byte, `@-` standard input; given again, it is joined with `&`
+    #[arg(short, long, alias = "data-binary", value_name = "TEXT|@FILE|@-", conflicts_with_all = ["json", "resume"])]
+    pub(crate) data: Vec<String>,
+    /// The same as JSON, asking for JSON; given again, it is joined with nothing between
+    #[arg(long, value_name = "TEXT|@FILE|@-", conflicts_with = "resume")]
+    pub(crate) json: Vec<String>,
+    /// Asks with this method, as it is spelled, instead of GET (POST with data)
+    #[arg(short = 'X', long, value_name = "METHOD", value_parser = method, conflicts_with = "resume")]
+    pub(crate) request: Option<Method>,
+    /// Asks for the reply's head alone (HEAD), and writes that
+    #[arg(short = 'I', long, conflicts_with_all = ["data", "json", "request", "resume"])]
+    pub(crate) head: bool,
     /// How long each URL may take, body included; without it there are only limits on silence
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     pub(crate) deadline: Option<Duration>,
@@ -67,6 +77,12 @@ fn proxy(text: &str) -> Result<Way, String> {
     Proxy::all(text).map(Way::Through).map_err(|error| error.to_string())
 }
 
+/// Any token (RFC 9110 §9.1), but none that makes a tunnel of the connection.
+fn method(text: &str) -> Result<Method, String> {
+    let method = Method::from_bytes(text.as_bytes()).map_err(|_| "a method is a word like GET or PURGE")?;
+    if method == Method::CONNECT { Err("CONNECT is for proxies: see --proxy".to_owned()) } else { Ok(method) }
+}
+
 /// `Name: value`.
 fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("want NAME: VALUE")?;
@@ -88,6 +104,16 @@ mod tests {
         assert_eq!(url("localhost:8080").expect("good").to_string(), "http://localhost:8080/");
         assert!(url("ftp://example.org/").is_err());
         assert!(url("http://").is_err());
+    }
+
+    #[test]
+    fn methods_are_tokens_as_they_are_spelled() {
+        for good in ["GET", "PURGE", "M-SEARCH", "delete"] {
+            assert_eq!(method(good).expect(good).as_str(), good);
+        }
+        for bad in ["", "GET ", "A B", "GET\r\nX: y", "G\0T", "(x)", "CONNECT"] {
+            assert!(method(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

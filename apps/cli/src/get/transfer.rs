@@ -2,10 +2,12 @@
 
 use indicatif::ProgressBar;
 use millstream::http::client::{RequestBuilder, Response};
+use millstream::http::codec::Version;
 use millstream::http::{HttpClient, Method, StatusCode, header};
 use millstream::{Error, Kind, Origin, Phase, Result};
 
 use super::Options;
+use super::data::Data;
 use super::plan::{Job, Place};
 use super::progress;
 use super::resume::{self, Part};
@@ -15,6 +17,7 @@ use super::sink::{self, Draft, Sink, Writers};
 pub(crate) struct Transfer<'a> {
     pub(crate) client: &'a HttpClient,
     pub(crate) options: &'a Options,
+    pub(crate) data: Option<&'a Data>,
     pub(crate) job: &'a Job,
     pub(crate) bar: &'a ProgressBar,
     pub(crate) writers: &'a Writers,
@@ -33,14 +36,28 @@ impl Transfer<'_> {
 
     async fn fetch(&self) -> Result<()> {
         match &self.job.place {
+            _ if self.options.head => self.head().await,
             Place::Stdout => self.to_stdout().await,
             Place::File(path) => self.to_file(sink::draft(path)).await,
         }
     }
 
+    /// The head alone, as it came. That of an error as well.
+    async fn head(&self) -> Result<()> {
+        let response = self.request()?.send().await?;
+        let (status, url) = (response.status(), response.url().to_string());
+        let mut sink = match &self.job.place {
+            Place::Stdout => Sink::stdout(self.writers),
+            Place::File(path) => Sink::file(sink::draft(path), self.writers),
+        };
+        sink.write(head_text(&response).into()).await?;
+        sink.finish().await?;
+        if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(url)) }
+    }
+
     /// Also the body of an error goes out: it often says what is wrong.
     async fn to_stdout(&self) -> Result<()> {
-        let response = self.request().send().await?;
+        let response = self.request()?.send().await?;
         progress::begin(self.bar, 0, response.content_length());
         let (status, url) = (response.status(), response.url().to_string());
         self.copy(response, Sink::stdout(self.writers)).await?;
@@ -50,7 +67,7 @@ impl Transfer<'_> {
     async fn to_file(&self, mut draft: Draft) -> Result<()> {
         let part = if self.options.resume { resume::find(&draft, &self.job.url) } else { None };
         let Some(part) = part else { return self.fetch_whole(draft).await };
-        let request = self.request().header(header::RANGE, format!("bytes={}-", part.size));
+        let request = self.request()?.header(header::RANGE, format!("bytes={}-", part.size));
         let response = request.header(header::IF_RANGE, part.validator.as_str()).send().await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -72,7 +89,7 @@ impl Transfer<'_> {
     }
 
     async fn fetch_whole(&self, draft: Draft) -> Result<()> {
-        let response = self.request().send().await?;
+        let response = self.request()?.send().await?;
         self.save_whole(response, draft).await
     }
 
@@ -101,17 +118,32 @@ impl Transfer<'_> {
         sink.finish().await
     }
 
-    fn request(&self) -> RequestBuilder {
+    /// # Errors
+    /// When what it carries can't be had again.
+    fn request(&self) -> Result<RequestBuilder> {
         let options = self.options;
-        let method = if options.data.is_some() { Method::POST } else { Method::GET };
-        let mut request = self.client.request(method, &self.job.url);
-        if let Some(data) = &options.data {
-            request = request.body(data.clone()).header(header::CONTENT_TYPE, FORM);
+        let mut request = self.client.request(self.method(), &self.job.url);
+        if let Some(data) = self.data {
+            request = request.body(data.body()?);
+            if options.json.is_empty() {
+                request = request.header(header::CONTENT_TYPE, FORM);
+            } else {
+                request = request.header(header::CONTENT_TYPE, JSON).header(header::ACCEPT, JSON);
+            }
         }
         for (name, value) in &options.headers {
             request = request.header(name.clone(), value.clone());
         }
-        request
+        Ok(request)
+    }
+
+    fn method(&self) -> Method {
+        match &self.options.request {
+            Some(method) => method.clone(),
+            None if self.options.head => Method::HEAD,
+            None if self.data.is_some() => Method::POST,
+            None => Method::GET,
+        }
     }
 
     /// The part must go on exactly where it ends. Gives the length of the whole.
@@ -127,6 +159,20 @@ impl Transfer<'_> {
     }
 }
 
+/// Status line and fields as they came, and the empty line.
+fn head_text(response: &Response) -> Vec<u8> {
+    let version = if response.version() == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+    let mut text = format!("{version} {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.fields() {
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
 /// Nothing follows the part: it was broken off behind its last byte.
 fn is_whole(response: &Response, part: &Part) -> bool {
     response.header("content-range").and_then(resume::whole_length) == Some(part.size)
@@ -139,3 +185,4 @@ fn refused(status: StatusCode) -> Error {
 
 /// What a browser sends a form as.
 const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
