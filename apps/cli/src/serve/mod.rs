@@ -7,6 +7,7 @@ mod site;
 use std::io::Write;
 
 use millstream::admin::{Admin, RunningAdmin};
+use millstream::http::server::ALPN;
 use millstream::http::{Compress, HttpServer};
 use millstream::server::Running;
 use millstream::transport::tls::{Pem, TlsServer};
@@ -81,7 +82,7 @@ fn tls(options: &Options) -> Result<Option<TlsServer>> {
         (None, Some(_)) => return Err(Error::invalid("--tls-key needs --tls-cert")),
     };
     let tls = TlsServer::builder().with_certificate(Pem::file(certificate), Pem::file(key));
-    tls.with_alpn(["http/1.1"]).build().map(Some)
+    tls.with_alpn(ALPN).build().map(Some)
 }
 
 fn admin(engine: &Engine, address: &str, options: &Options) -> Result<RunningAdmin> {

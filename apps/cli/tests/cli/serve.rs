@@ -105,7 +105,10 @@ fn tls_serves_who_trusts_the_certificate() {
     let (chain, key, root) = (text(&chain), text(&key), text(&root));
     let (_program, address) = Program::serve(folder.path(), &["--tls-cert", &chain, "--tls-key", &key]);
     let url = format!("https://{address}/a.txt");
-    assert_eq!(or_skip!(curl(&["--cacert", &root, &url])).succeeded().stdout, "hello");
+    for version in ["--http1.0", "--http1.1", "--http2", "--no-alpn"] {
+        let output = or_skip!(curl(&[version, "--cacert", &root, &url])).succeeded();
+        assert_eq!(output.stdout, "hello", "{version}");
+    }
     assert_ne!(or_skip!(curl(&[&url])).code, Some(0));
 }
 

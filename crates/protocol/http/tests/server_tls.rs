@@ -2,6 +2,7 @@
 
 mod serving;
 
+use millstream_http::server::ALPN;
 use millstream_http::{Request, Response};
 use millstream_peers::certs::Authority;
 use millstream_peers::curl::{curl, curl_with};
@@ -19,7 +20,7 @@ impl Secure {
     /// A server with certificates for `one.test`, `*.two.test` and 127.0.0.1.
     fn start() -> Self {
         let (authority, folder) = (Authority::new(), Folder::new());
-        let mut tls = TlsServer::builder().with_alpn(["http/1.1", "http/1.0"]);
+        let mut tls = TlsServer::builder().with_alpn(ALPN);
         for names in [&["localhost", "127.0.0.1"][..], &["one.test"], &["*.two.test"]] {
             let identity = authority.server(names);
             tls = tls.with_certificate(Pem::text(identity.chain), Pem::text(identity.key));

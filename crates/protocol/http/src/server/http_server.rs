@@ -61,7 +61,7 @@ impl HttpServer {
         self
     }
 
-    /// Speaks TLS.
+    /// Speaks TLS. [`ALPN`](super::ALPN) names the protocols to accept.
     #[must_use]
     pub fn with_tls(mut self, tls: TlsServer) -> Self {
         self.server.tls = Some(tls);

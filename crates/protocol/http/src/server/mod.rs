@@ -23,7 +23,7 @@ mod upgrade;
 pub use handler::{Answer, Handler};
 pub use http_server::{BoundHttpServer, HttpProtocol, HttpServer};
 pub use options::{
-    DEFAULT_HEAD_TIMEOUT, DEFAULT_MAX_BODY, DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT, HttpOptions,
+    ALPN, DEFAULT_HEAD_TIMEOUT, DEFAULT_MAX_BODY, DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT, HttpOptions,
 };
 pub(crate) use pool::HeadBox;
 pub use request::{ConnInfo, Request};

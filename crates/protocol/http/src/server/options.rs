@@ -13,6 +13,10 @@ pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A request's body at most, unless the handler says more: fits forms and JSON, not uploads.
 pub const DEFAULT_MAX_BODY: u64 = 8 * 1024 * 1024;
 
+/// What a server's TLS accepts with `with_alpn`: all that this server speaks, the better first. A client that can speak only
+/// 1.0 offers only that.
+pub const ALPN: [&str; 2] = ["http/1.1", "http/1.0"];
+
 /// Settings of an HTTP server beyond those of any server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
