@@ -14,7 +14,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use millstream::http::HttpClient;
+use millstream::http::{HttpClient, Url};
 use millstream::{Engine, Error, Result, spawn_local};
 
 use crate::exit::{Exit, complain};
@@ -109,16 +109,26 @@ impl Lanes {
             Place::Stdout => false,
         };
         let hint = if is_kept { " (what arrived is kept: --resume goes on with it)" } else { "" };
-        self.progress.say(|| complain(&format!("{}{hint}", line(&job.url.to_string(), error))));
+        self.progress.say(|| complain(&format!("{}{hint}", line(&job.url, error))));
     }
 }
 
-/// What went wrong, under the URL that was asked for; the target is told only where it says more (behind a redirect).
-fn line(url: &str, error: &Error) -> String {
+/// What went wrong, under the URL that was asked for; the call is named only where that says more (behind a redirect).
+fn line(url: &Url, error: &Error) -> String {
     let text = error.to_string();
     let target = error.target().unwrap_or_default();
     let rest = text.strip_prefix(target).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
-    if target.contains("://") && target != url { format!("{url}: {text}") } else { format!("{url}: {rest}") }
+    if !target.contains("://") || target == url.to_string() {
+        return format!("{url}: {rest}");
+    }
+    // `GET http://host/path`, perhaps with the proxy behind it.
+    let asked = url.to_string();
+    let asked = asked.split('?').next().unwrap_or_default();
+    let way = target.split_once(' ').and_then(|(_method, place)| place.strip_prefix(asked));
+    match way {
+        Some(way) if way.is_empty() || way.starts_with(' ') => format!("{url}{way}: {rest}"),
+        _ => format!("{url}: {text}"),
+    }
 }
 
 /// What each request carries.
@@ -148,4 +158,31 @@ fn client(options: &Options, engine: &Engine) -> Result<HttpClient> {
         Some(Way::Through(proxy)) => client.proxy(proxy.clone()),
     };
     client.build(engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_names_the_url_once_and_what_says_more() {
+        let url: Url = "http://a/x?y=z".parse().expect("a URL");
+        for (target, expected) in [
+            (None, "http://a/x?y=z: bad"),
+            (Some("http://a/x?y=z"), "http://a/x?y=z: bad"),
+            (Some("standard output"), "http://a/x?y=z: bad"),
+            (Some("http://b/?c"), "http://a/x?y=z: http://b/?c: bad"),
+            (Some("GET http://a/x"), "http://a/x?y=z: bad"),
+            (Some("GET http://a/x through b:3128"), "http://a/x?y=z through b:3128: bad"),
+            (Some("GET http://a/xy"), "http://a/x?y=z: GET http://a/xy: bad"),
+            (Some("GET https://b/"), "http://a/x?y=z: GET https://b/: bad"),
+        ] {
+            let error = Error::protocol("bad");
+            let error = match target {
+                Some(target) => error.with_target(target),
+                None => error,
+            };
+            assert_eq!(line(&url, &error), expected);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! One error type: what failed, whose fault it was, in which phase, and whether the peer may have acted on it.
 //!
 //! An [`Error`] is one pointer wide, so that `Result<T, Error>` stays small on paths that succeed. Its text is one
-//! line that an operator can act on: `GET http://db:80/: timed out in first byte after 10.0 s (limit 10 s)`.
+//! line that an operator can act on: `GET http://db/: timed out (limit 10s), in wait for the first byte, after 10.001 s`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -187,6 +187,14 @@ impl Error {
         self
     }
 
+    /// The same about this target, whatever was named before: what a caller asked for says more than where it led to. Never a
+    /// secret, as above.
+    #[must_use]
+    pub fn for_target(mut self, target: impl Into<Box<str>>) -> Self {
+        self.0.target = Some(target.into());
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
@@ -309,12 +317,15 @@ impl fmt::Display for Error {
         if let Some(phase) = inner.phase {
             write!(f, ", in {phase}")?;
         }
-        if let Some(elapsed) = inner.elapsed {
+        if let Some(elapsed) = inner.elapsed.filter(|elapsed| *elapsed >= WORTH_TELLING) {
             write!(f, ", after {:.3} s", elapsed.as_secs_f64())?;
         }
         Ok(())
     }
 }
+
+/// Nothing was waited for that took less; it would be shown as zero.
+const WORTH_TELLING: Duration = Duration::from_millis(1);
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -388,6 +399,22 @@ mod tests {
         );
         assert_eq!(error.kind(), Kind::Connect);
         assert!(error.is_connect());
+    }
+
+    #[test]
+    fn text_says_nothing_of_a_time_in_which_nothing_was_waited_for() {
+        for (micros, expected) in [(0, "no way"), (999, "no way"), (1_000, "no way, after 0.001 s")] {
+            let error = Error::invalid("no way").with_elapsed(Duration::from_micros(micros));
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.elapsed(), Some(Duration::from_micros(micros)));
+        }
+    }
+
+    #[test]
+    fn target_that_says_more_takes_the_place_of_the_first() {
+        let error = Error::invalid("no way").with_target("db:80").with_target("other");
+        assert_eq!(error.target(), Some("db:80"));
+        assert_eq!(error.for_target("GET http://db/x").to_string(), "GET http://db/x: no way");
     }
 
     #[test]

@@ -169,7 +169,8 @@ fn certificate_is_checked_within_the_tunnel() {
     let port = nginx.address().port();
     let error = block_on(client.get(format!("https://localhost:{port}/x")).send()).expect_err("a stranger");
     assert_eq!((error.kind(), error.phase()), (Kind::Tls, Some(Phase::Tls)), "{error}");
-    assert_eq!(error.target(), Some(format!("localhost:{port} through a proxy").as_str()));
+    let called = format!("GET https://localhost:{port}/x through {}", proxy.address());
+    assert_eq!(error.target(), Some(called.as_str()));
 }
 
 /// The error of an https call through a proxy that answers so.
@@ -210,7 +211,7 @@ fn proxies_that_refuse_are_quoted() {
         let error = refused(answer, true);
         assert_eq!(error.kind(), kind, "{answer:?}: {error}");
         assert!(error.to_string().contains(message), "{answer:?}: {error}");
-        assert!(error.to_string().starts_with("a.example:443 through a proxy: "), "{error}");
+        assert!(error.to_string().starts_with("POST https://a.example/ through 127.0.0.1:"), "{error}");
     }
 }
 
@@ -228,7 +229,8 @@ fn proxy_that_is_not_there_is_named() {
     let client = client(&world, |builder| builder.proxy(through(address, "user:secret@")));
     for target in ["http://a.example/", "https://a.example/"] {
         let error = block_on(client.get(target).send()).expect_err("nobody listens");
-        assert_eq!((error.kind(), error.target()), (Kind::Connect, Some(address.to_string().as_str())));
+        let called = format!("GET {target} through {address}");
+        assert_eq!((error.kind(), error.target()), (Kind::Connect, Some(called.as_str())));
         assert!(!error.to_string().contains("secret"));
     }
 }

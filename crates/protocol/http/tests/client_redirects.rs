@@ -43,7 +43,7 @@ fn eleventh_redirect_is_an_error_that_names_the_last_url() {
     block_on(async {
         let error = world.client.get(url(server.address(), "/11")).send().await.expect_err("too many");
         assert_eq!((error.kind(), error.seen()), (Kind::Policy, Seen::Yes));
-        assert_eq!(error.target(), Some(url(server.address(), "/1").as_str()));
+        assert_eq!(error.target(), Some(format!("GET {}", url(server.address(), "/1")).as_str()));
         assert!(error.to_string().contains("too many redirects (limit 10)"), "{error}");
     });
     assert_eq!(world.client.pool_stats().lent, 0);
@@ -225,6 +225,7 @@ fn https_never_leads_to_http() {
         .expect("settings");
     let address = format!("https://localhost:{}/", nginx.address().port());
     let error = block_on(client.get(address.as_str()).send()).expect_err("out of encryption");
-    assert_eq!((error.kind(), error.target()), (Kind::Policy, Some(address.as_str())), "{error}");
+    let called = format!("GET {address}");
+    assert_eq!((error.kind(), error.target()), (Kind::Policy, Some(called.as_str())), "{error}");
     assert_eq!(plain.accepted().value(), 0);
 }

@@ -45,7 +45,7 @@ fn check_refused(outcome: Result<String>, expected: &str) {
     );
     let text = error.to_string();
     assert!(text.contains(expected) && !text.contains('\n'), "{text}");
-    assert!(text.starts_with("localhost:"), "{text}");
+    assert!(text.starts_with("GET https://localhost:"), "{text}");
 }
 
 #[test]

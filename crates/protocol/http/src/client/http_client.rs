@@ -137,46 +137,57 @@ impl HttpClient {
             && !wire.headers.contains(&ACCEPT_ENCODING)
             && !wire.headers.contains(&RANGE);
         let decodes = wire.accepts_coding;
+        let mut method = wire.method.clone();
         let mut reply = self.exchange(&url, wire, call).await?;
         if let Some(sent) = reply.sent.take()
             && options.max_redirects > 0
         {
-            (reply, url) = Box::pin(self.follow(sent, reply, url)).await?;
+            (reply, method, url) = Box::pin(self.follow(sent, reply, url)).await?;
         }
         if decodes {
             reply.body = decode::decode(&mut reply.head, reply.body, options.max_decompression_ratio);
         }
-        Ok(Response::new(reply, url, options.max_body))
+        Ok(Response::new(reply, method, url, options.max_body))
     }
 
     /// One request, one reply.
     #[inline]
     async fn exchange(&self, url: &Url, mut wire: Box<WireRequest>, call: Call) -> Result<WireReply> {
         let Inner { client, options, routes, .. } = &*self.0;
-        let route: Route = routes.find(url)?;
+        let method = wire.method.clone();
+        let route: Route = routes.find(url).map_err(|error| error.for_target(url.called(&method)))?;
+        let named = |error: Error| error.for_target(route.called(&method, url));
         route.address(&mut wire, url);
-        let Some(jar) = &options.cookies else { return client.call(&route.target, wire, call).await };
+        let Some(jar) = &options.cookies else {
+            return client.call(&route.target, wire, call).await.map_err(named);
+        };
         // A Cookie field of the caller's own is the whole truth.
         if !wire.headers.contains(&COOKIE)
             && let Some(cookies) = jar.header(url)
         {
             wire.own.append(COOKIE, cookies);
         }
-        let reply = client.call(&route.target, wire, call).await?;
+        let reply = client.call(&route.target, wire, call).await.map_err(named)?;
         jar.learn(url, &reply.head.fields);
         Ok(reply)
     }
 
     /// Goes where a redirect leads, and on, within the first call's deadline.
-    async fn follow(&self, mut sent: Sent, mut reply: WireReply, mut url: Url) -> Result<(WireReply, Url)> {
+    async fn follow(
+        &self,
+        mut sent: Sent,
+        mut reply: WireReply,
+        mut url: Url,
+    ) -> Result<(WireReply, Method, Url)> {
         let most = self.0.options.max_redirects;
-        let mut hops = 0;
+        let (mut hops, mut method) = (0, sent.request.method.clone());
         while let Some(location) = redirect::location(reply.head.status, &reply.head.fields) {
             hops += 1;
             if hops > most {
-                return Err(redirect::too_many(&url, most));
+                return Err(redirect::too_many(&method, &url, most));
             }
             url = redirect::turn(&mut sent, &url, reply.head.status, location)?;
+            method = sent.request.method.clone();
             redirect::drain(reply.body, sent.deadline).await;
             let (mut request, deadline) = (sent.request, sent.deadline);
             request.own = crate::Headers::new();
@@ -186,7 +197,7 @@ impl HttpClient {
                 None => break,
             }
         }
-        Ok((reply, url))
+        Ok((reply, method, url))
     }
 }
 

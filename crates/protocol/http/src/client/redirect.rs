@@ -22,9 +22,14 @@ pub(crate) fn location(status: StatusCode, fields: &Fields) -> Option<&[u8]> {
 
 /// Makes of the request what is to be sent next, and gives the URL to send it to.
 pub(crate) fn turn(sent: &mut Sent, from: &Url, status: StatusCode, location: &[u8]) -> Result<Url> {
-    let next = destination(from, location)?;
+    let method = sent.request.method.clone();
+    let next = destination(&method, from, location)?;
     if from.is_https() && !next.is_https() {
-        return Err(forbidden(from, format!("redirect from https to {next}, which is not encrypted")));
+        return Err(forbidden(
+            &method,
+            from,
+            format!("redirect from https to {}, which is not encrypted", next.place()),
+        ));
     }
     let request = &mut sent.request;
     let becomes_get = match status.as_u16() {
@@ -40,7 +45,11 @@ pub(crate) fn turn(sent: &mut Sent, from: &Url, status: StatusCode, location: &[
         remove(sent, &[CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE]);
     }
     if !sent.is_repeatable {
-        return Err(forbidden(from, format!("redirect to {next}, but the body can't be sent again")));
+        return Err(forbidden(
+            &method,
+            from,
+            format!("redirect to {}, but the body can't be sent again", next.place()),
+        ));
     }
     if from.origin() != next.origin() {
         remove(sent, &[AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION]);
@@ -51,11 +60,11 @@ pub(crate) fn turn(sent: &mut Sent, from: &Url, status: StatusCode, location: &[
     Ok(next)
 }
 
-fn destination(from: &Url, location: &[u8]) -> Result<Url> {
+fn destination(method: &Method, from: &Url, location: &[u8]) -> Result<Url> {
     // Latin-1 would be the letter of the standard; UTF-8 is what servers send.
     let text = std::str::from_utf8(location).ok();
     let next = text.ok_or_else(|| Error::invalid("not UTF-8")).and_then(|text| from.join(text));
-    next.map_err(|error| forbidden(from, format!("redirect to nowhere: {}", error.message())))
+    next.map_err(|error| forbidden(method, from, format!("redirect to nowhere: {}", error.message())))
 }
 
 fn remove(sent: &mut Sent, names: &[HeaderName]) {
@@ -65,12 +74,12 @@ fn remove(sent: &mut Sent, names: &[HeaderName]) {
 }
 
 /// The chain is over its limit.
-pub(crate) fn too_many(last: &Url, limit: u32) -> Error {
-    forbidden(last, format!("too many redirects (limit {limit})"))
+pub(crate) fn too_many(method: &Method, last: &Url, limit: u32) -> Error {
+    forbidden(method, last, format!("too many redirects (limit {limit})"))
 }
 
-fn forbidden(from: &Url, message: String) -> Error {
-    Error::new(Kind::Policy, Origin::Peer, message).with_seen(Seen::Yes).with_target(from.to_string())
+fn forbidden(method: &Method, from: &Url, message: String) -> Error {
+    Error::new(Kind::Policy, Origin::Peer, message).with_seen(Seen::Yes).with_target(from.called(method))
 }
 
 /// Reads a redirect's body if it is short, so that its connection serves the next call; dropped, it closes it.
@@ -190,7 +199,7 @@ mod tests {
             let error =
                 turned("GET", 302, from, to).err().unwrap_or_else(|| panic!("{from} to {to} is allowed"));
             assert_eq!(error.kind(), Kind::Policy, "{error}");
-            assert_eq!(error.target(), Some(url(from).to_string().as_str()));
+            assert_eq!(error.target(), Some(format!("GET {}", url(from)).as_str()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A reply as a program sees it.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use millstream_base::{Error, Kind, Origin, Result};
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,7 @@ use crate::codec::{Fields, Version};
 pub struct Response {
     head: ReplyHead,
     body: Body,
+    method: Method,
     url: Url,
     max_body: usize,
     is_reused: bool,
@@ -27,9 +28,14 @@ pub struct Response {
 }
 
 impl Response {
-    pub(crate) fn new(reply: WireReply, url: Url, max_body: usize) -> Self {
+    pub(crate) fn new(reply: WireReply, method: Method, url: Url, max_body: usize) -> Self {
         let WireReply { head, body, upgraded, is_reused, .. } = reply;
-        Self { head, body, url, max_body, is_reused, upgraded }
+        Self { head, body, method, url, max_body, is_reused, upgraded }
+    }
+
+    /// How errors name the call.
+    fn called(&self) -> String {
+        self.url.called(&self.method)
     }
 
     /// The status.
@@ -82,8 +88,7 @@ impl Response {
             return Ok(self);
         }
         let origin = if status.is_client_error() { Origin::Caller } else { Origin::Peer };
-        Err(Error::new(Kind::Policy, origin, format!("answered with {status}"))
-            .with_target(self.url.to_string()))
+        Err(Error::new(Kind::Policy, origin, format!("answered with {status}")).with_target(self.called()))
     }
 
     /// The next piece of the body; `None` at its end. Cancel safe.
@@ -91,7 +96,8 @@ impl Response {
     /// # Errors
     /// When the body is cut off, malformed, or silent for too long.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.body.chunk().await.transpose().map_err(|error| error.with_target(self.url.to_string()))
+        let next = self.body.chunk().await.transpose();
+        next.map_err(|error| error.with_target(self.called()))
     }
 
     /// The whole body, within the client's limit. Dropping the future closes the connection.
@@ -99,8 +105,8 @@ impl Response {
     /// # Errors
     /// As [`Response::chunk`], and [`Kind::Limit`] when it is longer.
     pub async fn bytes(self) -> Result<Bytes> {
-        let (limit, url) = (self.max_body, self.url);
-        self.body.collect(limit).await.map_err(|error| error.with_target(url.to_string()))
+        let Self { body, method, url, max_body, .. } = self;
+        body.collect(max_body).await.map_err(|error| error.with_target(url.called(&method)))
     }
 
     /// The whole body as text, within the client's limit, in the charset that Content-Type names: UTF-8 (also without one)
@@ -111,10 +117,12 @@ impl Response {
     /// # Errors
     /// As [`Response::bytes`], and when it is not text in that charset, or the charset is another.
     pub async fn text(self) -> Result<String> {
-        let url = self.url.clone();
+        let (method, url) = (self.method.clone(), self.url.clone());
         let charset = Charset::of(self.header("content-type"));
         let bytes = self.bytes().await?;
-        charset.and_then(|charset| charset.decode(bytes)).map_err(|error| error.with_target(url.to_string()))
+        charset
+            .and_then(|charset| charset.decode(bytes))
+            .map_err(|error| error.with_target(url.called(&method)))
     }
 
     /// The whole body as JSON, within the client's limit. Dropping the future closes the connection.
@@ -122,12 +130,12 @@ impl Response {
     /// # Errors
     /// As [`Response::bytes`], and when it is not the JSON that was hoped for.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
-        let url = self.url.clone();
+        let (method, url) = (self.method.clone(), self.url.clone());
         let bytes = self.bytes().await?;
         let not_json = |error| {
             Error::protocol("the body is not the JSON hoped for")
                 .with_source(error)
-                .with_target(url.to_string())
+                .with_target(url.called(&method))
         };
         serde_json::from_slice(&bytes).map_err(not_json)
     }
@@ -147,11 +155,11 @@ impl Response {
     /// # Errors
     /// [`Kind::Policy`] with the status when it did not.
     pub fn into_upgraded(self) -> Result<UpgradedConn> {
-        let status = self.head.status;
-        self.upgraded.map(|upgraded| *upgraded).ok_or_else(|| {
-            let message = format!("answered with {status} instead of switching protocols");
-            Error::new(Kind::Policy, Origin::Peer, message).with_target(self.url.to_string())
-        })
+        if let Some(upgraded) = self.upgraded {
+            return Ok(*upgraded);
+        }
+        let message = format!("answered with {} instead of switching protocols", self.head.status);
+        Err(Error::new(Kind::Policy, Origin::Peer, message).with_target(self.called()))
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use http::HeaderValue;
 use http::header::PROXY_AUTHORIZATION;
+use http::{HeaderValue, Method};
 use millstream_base::Result;
-use millstream_client::Target;
+use millstream_client::{Place, Target};
 use millstream_transport::tls::TlsClient;
 
 use super::origin::Tunnel;
@@ -111,6 +111,17 @@ fn tag(what: &str, authority: &str, authorization: Option<&HeaderValue>) -> Stri
 }
 
 impl Route {
+    /// How errors name a call that goes this way.
+    #[cold]
+    pub(crate) fn called(&self, method: &Method, url: &Url) -> String {
+        let is_direct = matches!(
+            self.target.place(),
+            Place::Host(host, port) if **host == *url.host() && *port == url.port()
+        );
+        let called = url.called(method);
+        if is_direct { called } else { format!("{called} through {}", self.target) }
+    }
+
     /// Addresses a request: target, Host, and who we are to a proxy.
     #[inline]
     pub(crate) fn address(&self, request: &mut WireRequest, url: &Url) {
@@ -124,7 +135,7 @@ impl Route {
                 }
             }
         }
-        if request.method == http::Method::CONNECT {
+        if request.method == Method::CONNECT {
             request.target = url.origin().authority().into();
         }
     }

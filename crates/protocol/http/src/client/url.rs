@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use http::Method;
 use millstream_base::{Error, Result};
 
 use super::origin::{Origin, Scheme};
@@ -71,6 +72,17 @@ impl Url {
     /// User and password, where the text had them.
     pub(crate) fn credentials(&self) -> Option<&(String, String)> {
         self.credentials.as_deref()
+    }
+
+    /// How errors name a call: without credentials, and without the query, which may hold secrets.
+    #[cold]
+    pub(crate) fn called(&self, method: &Method) -> String {
+        format!("{method} {}", self.place())
+    }
+
+    /// Origin and path: what may be shown to anybody.
+    pub(crate) fn place(&self) -> String {
+        format!("{}{}", self.origin, self.path())
     }
 
     /// The URL that `reference` names, seen from this one (RFC 3986 §5): what Location means.
@@ -271,7 +283,7 @@ impl fmt::Display for Url {
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The query may hold secrets.
-        write!(f, "Url({}{})", self.origin, self.path())
+        write!(f, "Url({})", self.place())
     }
 }
 
