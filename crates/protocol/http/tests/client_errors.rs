@@ -7,8 +7,10 @@ use millstream_base::{Error, Kind, Phase};
 use millstream_http::{HttpClient, Method};
 use millstream_peers::{RawConn, Scripted};
 
+type Script = fn(&mut RawConn);
+
 /// The error of one call to `/a/b?token=hidden` with credentials, of a server that does this with each connection.
-fn failed(client: &HttpClient, method: Method, script: fn(&mut RawConn)) -> (Error, String) {
+fn failed(client: &HttpClient, method: Method, script: Script) -> (Error, String) {
     let server = Scripted::always(move |_, conn: &mut RawConn| script(conn));
     let address = server.address();
     let url = format!("http://user:hidden@{address}/a/b?token=hidden");
@@ -23,7 +25,7 @@ fn failed(client: &HttpClient, method: Method, script: fn(&mut RawConn)) -> (Err
 #[test]
 fn error_of_a_call_names_method_and_url_and_no_secret() {
     let world = World::with(|options| options.http.read_timeout = ms(100));
-    let scripts: [(fn(&mut RawConn), Kind); 6] = [
+    let scripts: [(Script, Kind); 6] = [
         (|conn| drop(conn.read_request()), Kind::Closed),
         (
             |conn| {
