@@ -5,6 +5,7 @@ use std::fmt;
 use http::StatusCode;
 use millstream_base::{BoxError, Error, Kind, Origin};
 
+use crate::message::Blame;
 use crate::{IntoResponse, Response};
 
 /// Why a request does not fit what the handler wants: a status, and one line that tells the client what to change.
@@ -62,6 +63,9 @@ impl IntoResponse for Rejection {
 impl From<Error> for Rejection {
     /// For what stopped a body: too long, too slow, malformed, or broken off.
     fn from(error: Error) -> Self {
+        if let Some((status, reason)) = Blame::of(&error) {
+            return Self::new(status, reason).with_source(error);
+        }
         let status = match error.kind() {
             Kind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Timeout => StatusCode::REQUEST_TIMEOUT,

@@ -14,7 +14,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
-use millstream_base::{Error, Kind, Origin};
+use millstream_base::{Error, Kind};
+
+use super::Blame;
+use crate::codec::Reject;
 
 /// How much may lie unread between connection and handler: a few reads of the socket, and a bound on memory.
 pub(crate) const WINDOW: usize = 256 * 1024;
@@ -120,7 +123,7 @@ impl Feeder {
 
 impl Drop for Feeder {
     fn drop(&mut self) {
-        self.fail(Error::new(Kind::Closed, Origin::Peer, "the connection ended within the request's body"));
+        self.fail(Blame::error(Kind::Closed, Reject::bad("the connection ended within the request's body")));
     }
 }
 

@@ -3,10 +3,10 @@
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
-use millstream_base::{Error, Kind, Origin};
+use millstream_base::{Error, Kind};
 
 use crate::codec::{ChunkEvent, ChunkedDecoder, Framing, Reject};
-use crate::message::{Feeder, Incoming, incoming};
+use crate::message::{Blame, Feeder, Incoming, incoming};
 
 /// A body that is being read.
 pub(crate) struct Intake {
@@ -97,7 +97,7 @@ impl Intake {
             Decoder::Length { .. } => self.take_length(bytes),
             Decoder::Chunked(_) => self.take_chunked(bytes),
         };
-        taken.inspect_err(|reject| self.fail(Error::from(*reject)))
+        taken.inspect_err(|reject| self.fail(Blame::error(Error::from(*reject).kind(), *reject)))
     }
 
     fn take_length(&mut self, bytes: &[u8]) -> Result<usize, Reject> {
@@ -180,12 +180,14 @@ impl Intake {
 
     /// The client has gone: the handler is told.
     pub(crate) fn on_end(&mut self) {
-        self.fail(Error::new(Kind::Closed, Origin::Peer, "the client left within its request's body"));
+        let left = Reject::bad("the client left within its request's body");
+        self.fail(Blame::error(Kind::Closed, left));
     }
 
     /// The client was silent for too long: the handler is told.
     pub(crate) fn on_timeout(&mut self) {
-        self.fail(Error::new(Kind::Timeout, Origin::Peer, "the request's body did not arrive in time"));
+        let late = Reject::new(408, "the request's body did not arrive in time");
+        self.fail(Blame::error(Kind::Timeout, late));
     }
 }
 

@@ -7,6 +7,7 @@ use millstream_base::{Error, Kind};
 
 use super::upgrade::{OnUpgrade, Upgraded};
 use crate::extract::Rejection;
+use crate::message::Blame;
 use crate::{Body, Headers};
 
 /// A response as a handler makes it. What frames it (Content-Length, Transfer-Encoding, Connection, Date) is added by
@@ -219,6 +220,9 @@ impl IntoResponse for Error {
             std::error::Error::source(&self).and_then(|source| source.downcast_ref::<Rejection>())
         {
             return rejection.response();
+        }
+        if let Some((status, reason)) = Blame::of(&self) {
+            return Response::text(reason).with_status(status);
         }
         let status = match self.kind() {
             Kind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
