@@ -4,9 +4,10 @@ mod serving;
 
 use millstream_base::Result;
 use millstream_http::extract::Rejection;
-use millstream_http::{HttpClient, Request, Response};
+use millstream_http::{HttpClient, HttpClientOptions, Request, Response};
 use millstream_peers::{RawConn, Scripted};
-use serving::{Served, echo};
+use millstream_server::Engine;
+use serving::{SOON, Served, echo};
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 const LENGTH: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
@@ -39,13 +40,35 @@ fn client_that_leaves_within_its_body_is_answered_with_400() {
     }
 }
 
+#[test]
+fn upstream_that_is_late_or_odd_is_no_fault_of_the_client() {
+    for (reply, expected) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 504),
+        ("", 504),
+        ("SSH-2.0-OpenSSH_9\r\n", 502),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", 502),
+        ("HTTP/1.1 302 Found\r\nLocation: ftp://a/\r\nContent-Length: 0\r\n\r\n", 502),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", 502),
+    ] {
+        let upstream = Scripted::always(move |_, conn: &mut RawConn| {
+            conn.read_request();
+            conn.send(reply).has_more();
+        });
+        let (status, text) = answer(&forwarding(&upstream), &format!("{LENGTH}0123456789"));
+        assert_eq!((status, &*text), (expected, ""), "{reply:?}");
+    }
+}
+
 /// A server that hands each request's body to this upstream and gives back what it answers.
 fn forwarding(upstream: &Scripted) -> Served {
     let to = format!("http://{}/", upstream.address());
     Served::start(move |mut request: Request| {
         let to = to.clone();
         async move {
-            let client = HttpClient::new(&millstream_server::Engine::current().expect("a worker's"));
+            let engine = Engine::current().expect("a worker's");
+            let mut options = HttpClientOptions::default();
+            (options.http.first_byte_timeout, options.http.read_timeout) = (2 * SOON, 2 * SOON);
+            let client = HttpClient::with_options(&engine, options);
             let reply = client.post(to.as_str()).body(request.take_body()).send().await?;
             Ok::<_, millstream_base::Error>(Response::bytes(reply.bytes().await?))
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
-use millstream_base::{Error, Kind};
+use millstream_base::{Error, Kind, Origin};
 
 use super::upgrade::{OnUpgrade, Upgraded};
 use crate::extract::Rejection;
@@ -214,7 +214,8 @@ impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
 }
 
 impl IntoResponse for Error {
-    /// A peer's fault is told to the peer; what went wrong inside is logged and not told.
+    /// A client's fault is told to it; what went wrong inside, or with somebody else that the error names (an upstream: it has
+    /// a target), is logged and not told.
     fn into_response(self) -> Response {
         if let Some(rejection) =
             std::error::Error::source(&self).and_then(|source| source.downcast_ref::<Rejection>())
@@ -224,11 +225,14 @@ impl IntoResponse for Error {
         if let Some((status, reason)) = Blame::of(&self) {
             return Response::text(reason).with_status(status);
         }
+        let is_upstream = self.target().is_some() && self.origin() != Origin::Caller;
         let status = match self.kind() {
+            Kind::Timeout if is_upstream => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Limit | Kind::Protocol | Kind::Policy if is_upstream => StatusCode::BAD_GATEWAY,
             Kind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Protocol | Kind::Invalid => StatusCode::BAD_REQUEST,
             Kind::Policy => StatusCode::FORBIDDEN,
-            Kind::Timeout if self.origin() == millstream_base::Origin::Peer => StatusCode::REQUEST_TIMEOUT,
+            Kind::Timeout if self.origin() == Origin::Peer => StatusCode::REQUEST_TIMEOUT,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Kind::Connect | Kind::Resolve | Kind::Closed | Kind::Reset | Kind::Tls => StatusCode::BAD_GATEWAY,
             Kind::PortsExhausted => StatusCode::SERVICE_UNAVAILABLE,
