@@ -8,8 +8,6 @@ use millstream_base::{Error, Result};
 use millstream_http::server::transport::{ConnState, Counts, LifeSnapshot, LifeTable, Side};
 use serde::Serialize;
 
-use crate::samples;
-
 /// What the query asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Wanted {
@@ -136,12 +134,12 @@ impl Report {
 
 impl OneSide {
     fn new(counts: &Counts, side: Side) -> Self {
-        let (opened, ended) = samples::totals(counts, side);
+        let (opened, ended) = counts.of_side(side);
         let mut ended_for: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-        for (_, cause, by, count) in samples::ended(counts).filter(|(of, ..)| *of == side) {
+        for (_, cause, by, count) in counts.each_ended().filter(|(of, ..)| *of == side) {
             ended_for.entry(cause.name()).or_default().insert(by.name(), count);
         }
-        let of_side = samples::opened(counts).filter(|(of, ..)| *of == side);
+        let of_side = counts.each_opened().filter(|(of, ..)| *of == side);
         Self {
             totals: Totals { opened, open: opened - ended, ended },
             opened_for: of_side.map(|(_, opener, count)| (opener.name(), count)).collect(),

@@ -4,6 +4,7 @@
 //! idle limit, the records, and the drain.
 
 mod acceptor;
+mod lives;
 mod options;
 mod protocol;
 mod running;
@@ -13,6 +14,7 @@ mod session;
 mod simple;
 mod stats;
 
+pub use lives::lives;
 pub use millstream_runtime::{
     Engine, Label, Shutdown, Stage, Timer, Worker, fresh_now, note, now, spawn_local, turn_now,
 };
@@ -22,6 +24,6 @@ pub use options::{
 };
 pub use protocol::{Context, Protocol};
 pub use running::Running;
-pub use server::{Server, lives};
+pub use server::Server;
 pub use session::Session;
 pub use simple::Simple;

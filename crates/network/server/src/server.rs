@@ -9,6 +9,7 @@ use millstream_transport::{Addr, LifeTable, ListenAddr, Listener};
 use tokio::sync::Notify;
 
 use crate::acceptor::Accepting;
+use crate::lives;
 use crate::running::{self, Running};
 use crate::seats::Seats;
 use crate::session::Reserved;
@@ -85,12 +86,6 @@ impl Server {
         }
         running::supervise(&engine, shared, address)
     }
-}
-
-/// The table of all connections of this engine.
-pub fn lives(engine: &Engine) -> LifeTable {
-    let make = |engine: &Engine| LifeTable::new(engine.id(), engine.workers().len());
-    LifeTable::clone(&engine.shared(make))
 }
 
 impl Shared {

@@ -187,6 +187,27 @@ impl Counts {
         self.opened() - self.ended()
     }
 
+    /// How many of this side were opened, and how many of them ended.
+    pub fn of_side(&self, side: Side) -> (u64, u64) {
+        let (opened, ended) = (self.opened[side as usize], self.ended[side as usize]);
+        (opened.iter().sum(), ended.as_flattened().iter().sum())
+    }
+
+    /// Every reason to open that occurred, and how often.
+    pub fn each_opened(&self) -> impl Iterator<Item = (Side, Opener, u64)> {
+        let all = Side::ALL.iter().flat_map(|side| Opener::ALL.iter().map(|opener| (*side, *opener)));
+        let counted = all.map(|(side, opener)| (side, opener, self.opened_for(side, opener)));
+        counted.filter(|(.., count)| *count > 0)
+    }
+
+    /// Every way to end that occurred, and how often.
+    pub fn each_ended(&self) -> impl Iterator<Item = (Side, Cause, ClosedBy, u64)> {
+        let causes = Side::ALL.iter().flat_map(|side| Cause::ALL.iter().map(|cause| (*side, *cause)));
+        let all = causes.flat_map(|(side, cause)| ClosedBy::ALL.iter().map(move |by| (side, cause, *by)));
+        let counted = all.map(|(side, cause, by)| (side, cause, by, self.ended_for(side, cause, by)));
+        counted.filter(|(.., count)| *count > 0)
+    }
+
     fn plus(mut self, other: &Self) -> Self {
         let add = |into: &mut [u64], from: &[u64]| into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
         add(self.opened.as_flattened_mut(), other.opened.as_flattened());
