@@ -16,7 +16,7 @@ use serving::{Served, block_on};
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
 
 /// All three as the client asks for them.
-const ASKED: &str = "zstd, br, gzip";
+const ASKED: &str = "zstd, br, gzip, deflate";
 
 fn encode(coding: &str, plain: &[u8]) -> Vec<u8> {
     match coding {

@@ -185,7 +185,7 @@ fn what_is_asked_for_is_what_this_build_can_undo() {
     block_on(async {
         let get = |world: &World| world.client.get(address.as_str());
         for (request, expected) in [
-            (get(&world), "zstd, br, gzip"),
+            (get(&world), "zstd, br, gzip, deflate"),
             (get(&world).header("accept-encoding", "identity"), "identity"),
             (get(&world).header("range", "bytes=0-1"), "-"),
             (get(&plain), "-"),
