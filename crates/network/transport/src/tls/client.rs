@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use millstream_base::{Deadline, Error, Result};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{ServerCertVerifierBuilder, WebPkiServerVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-use super::pem::Pem;
+use super::pem::{Identity, Pem};
 use super::trust::{Revocation, TrustAnybody, add_roots, system_roots};
-use super::{TlsStream, error, provider, within};
+use super::{TlsStream, alpn, error, provider, within};
 use crate::Stream;
 
 /// The client's side of TLS: whom to trust and how to present oneself. Clones share everything, resumable sessions too.
@@ -90,7 +91,7 @@ impl fmt::Debug for TlsClient {
 pub struct TlsClientBuilder {
     roots: Vec<Pem>,
     trust: Trust,
-    certificate: Option<(Pem, Pem)>,
+    certificate: Option<Identity>,
     alpn: Vec<Vec<u8>>,
     name: Option<String>,
     without_sni: bool,
@@ -123,14 +124,14 @@ impl TlsClientBuilder {
     /// Shows this certificate, with its chain, to servers that ask for one.
     #[must_use]
     pub fn with_certificate(mut self, chain: Pem, key: Pem) -> Self {
-        self.certificate = Some((chain, key));
+        self.certificate = Some(Identity { chain, key });
         self
     }
 
     /// Offers these protocols, the preferred one first.
     #[must_use]
     pub fn with_alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self.alpn = alpn(protocols);
         self
     }
 
@@ -182,9 +183,10 @@ impl TlsClientBuilder {
             .with_custom_certificate_verifier(self.verifier()?);
         let mut config = match &self.certificate {
             None => builder.with_no_client_auth(),
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain.certificates()?, key.key()?)
-                .map_err(|error| chain.bad("client certificate", error::describe(&error)))?,
+            Some(identity) => {
+                let shown = SingleCertAndKey::from(identity.certified("client certificate")?);
+                builder.with_client_cert_resolver(Arc::new(shown))
+            }
         };
         config.alpn_protocols = self.alpn;
         config.enable_sni = !self.without_sni;
@@ -206,15 +208,12 @@ impl TlsClientBuilder {
                 Err(error) => return Err(error),
             }
         }
-        self.roots.iter().try_for_each(|pem| add_roots(&mut roots, pem))?;
-        let lists = self.revocation.load()?;
-        let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-        if !lists.is_empty() {
-            builder = builder.with_crls(lists).enforce_revocation_expiration();
-        }
-        if self.revocation.allow_unknown {
-            builder = builder.allow_unknown_revocation_status();
-        }
+        add_roots(&mut roots, &self.roots)?;
+        let builder = self.revocation.apply(
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()),
+            |builder, lists| builder.with_crls(lists).enforce_revocation_expiration(),
+            ServerCertVerifierBuilder::allow_unknown_revocation_status,
+        )?;
         match builder.build() {
             Ok(verifier) => Ok(verifier),
             Err(error) => Err(Error::invalid(format!("nobody to trust: {error}"))),

@@ -30,6 +30,11 @@ fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
 }
 
+/// Names of protocols (ALPN) as rustls takes them.
+fn alpn<P: AsRef<[u8]>>(protocols: impl IntoIterator<Item = P>) -> Vec<Vec<u8>> {
+    protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect()
+}
+
 /// Runs a handshake until `deadline`. It comes in a box: a handshake is more than a KiB large, and the task that waits
 /// for it would keep that room for as long as the connection lives.
 async fn within<T>(

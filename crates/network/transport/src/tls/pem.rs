@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use millstream_base::{Error, Kind, Origin, Result, Seen};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
@@ -24,6 +25,24 @@ pub struct Pem(From);
 enum From {
     File(PathBuf),
     Text(Vec<u8>),
+}
+
+/// A certificate with its chain, and its key.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) chain: Pem,
+    pub(super) key: Pem,
+}
+
+impl Identity {
+    /// The two together, called so in errors.
+    ///
+    /// # Errors
+    /// When one can't be read, or they don't belong together.
+    pub(super) fn certified(&self, what: &'static str) -> Result<CertifiedKey> {
+        CertifiedKey::from_der(self.chain.certificates()?, self.key.key()?, &super::provider())
+            .map_err(|error| self.chain.bad(what, super::error::describe(&error)))
+    }
 }
 
 impl Pem {

@@ -6,15 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use millstream_base::{Deadline, Error, Result};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::names::Names;
-use super::pem::Pem;
+use super::pem::{Identity, Pem};
 use super::trust::{Revocation, add_roots};
-use super::{TlsStream, error, provider, within};
+use super::{TlsStream, alpn, error, provider, within};
 use crate::Stream;
 
 /// The server's side of TLS: its certificates and whom it lets in. Clones share everything.
@@ -69,7 +68,7 @@ impl fmt::Debug for TlsServer {
 /// Settings of a [`TlsServer`]. Files are read by [`build`](Self::build).
 #[derive(Clone, Debug, Default)]
 pub struct TlsServerBuilder {
-    certificates: Vec<(Pem, Pem)>,
+    certificates: Vec<Identity>,
     alpn: Vec<Vec<u8>>,
     clients: Clients,
     client_roots: Vec<Pem>,
@@ -89,14 +88,14 @@ impl TlsServerBuilder {
     /// that ask for no name or an unknown one; of several for one name, the first that a client can verify is used.
     #[must_use]
     pub fn with_certificate(mut self, chain: Pem, key: Pem) -> Self {
-        self.certificates.push((chain, key));
+        self.certificates.push(Identity { chain, key });
         self
     }
 
     /// Accepts these protocols, the preferred one first. A client that offers others only is refused.
     #[must_use]
     pub fn with_alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self.alpn = alpn(protocols);
         self
     }
 
@@ -149,11 +148,9 @@ impl TlsServerBuilder {
 
     fn names(&self) -> Result<Names> {
         let mut names = Names::default();
-        for (chain, key) in &self.certificates {
-            let certificates = chain.certificates()?;
-            let certified = CertifiedKey::from_der(certificates, key.key()?, &provider())
-                .map_err(|error| chain.bad("certificate", error::describe(&error)))?;
-            names.add(certified).map_err(|error| chain.bad("certificate", error))?;
+        for identity in &self.certificates {
+            let certified = identity.certified("certificate")?;
+            names.add(certified).map_err(|error| identity.chain.bad("certificate", error))?;
         }
         if names.is_empty() {
             return Err(Error::invalid("a TLS server needs a certificate"));
@@ -166,18 +163,16 @@ impl TlsServerBuilder {
             return Ok(WebPkiClientVerifier::no_client_auth());
         }
         let mut roots = RootCertStore::empty();
-        self.client_roots.iter().try_for_each(|pem| add_roots(&mut roots, pem))?;
-        let lists = self.revocation.load()?;
+        add_roots(&mut roots, &self.client_roots)?;
         let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
         if self.clients == Clients::Asked {
             builder = builder.allow_unauthenticated();
         }
-        if !lists.is_empty() {
-            builder = builder.with_crls(lists).enforce_revocation_expiration();
-        }
-        if self.revocation.allow_unknown {
-            builder = builder.allow_unknown_revocation_status();
-        }
+        builder = self.revocation.apply(
+            builder,
+            |builder, lists| builder.with_crls(lists).enforce_revocation_expiration(),
+            ClientCertVerifierBuilder::allow_unknown_revocation_status,
+        )?;
         builder.build().map_err(|error| Error::invalid(format!("no client to trust: {error}")))
     }
 }

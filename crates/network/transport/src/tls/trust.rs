@@ -17,13 +17,26 @@ pub(super) struct Revocation {
     pub(super) allow_unknown: bool,
 }
 
+/// Revocation lists as they were read.
+type Lists = Vec<CertificateRevocationListDer<'static>>;
+
 impl Revocation {
-    pub(super) fn load(&self) -> Result<Vec<CertificateRevocationListDer<'static>>> {
-        let mut all = Vec::new();
+    /// Tells a verifier in the making of either side: `refuse` takes the lists, `allow` is called where what they say nothing of
+    /// is accepted.
+    pub(super) fn apply<B>(
+        &self,
+        mut builder: B,
+        refuse: impl FnOnce(B, Lists) -> B,
+        allow: impl FnOnce(B) -> B,
+    ) -> Result<B> {
+        let mut lists = Lists::new();
         for list in &self.lists {
-            all.extend(list.revocation_lists()?);
+            lists.extend(list.revocation_lists()?);
         }
-        Ok(all)
+        if !lists.is_empty() {
+            builder = refuse(builder, lists);
+        }
+        Ok(if self.allow_unknown { allow(builder) } else { builder })
     }
 }
 
@@ -49,10 +62,12 @@ pub(super) fn system_roots() -> Result<&'static RootCertStore> {
     })
 }
 
-/// Adds all certificates of `pem` to `roots`.
-pub(super) fn add_roots(roots: &mut RootCertStore, pem: &Pem) -> Result<()> {
-    for certificate in pem.certificates()? {
-        roots.add(certificate).map_err(|error| pem.bad("root certificate", error))?;
+/// Adds all certificates of `pems` to `roots`.
+pub(super) fn add_roots(roots: &mut RootCertStore, pems: &[Pem]) -> Result<()> {
+    for pem in pems {
+        for certificate in pem.certificates()? {
+            roots.add(certificate).map_err(|error| pem.bad("root certificate", error))?;
+        }
     }
     Ok(())
 }
