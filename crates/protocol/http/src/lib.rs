@@ -6,6 +6,7 @@ pub mod compress;
 pub mod extract;
 pub mod files;
 mod message;
+mod raw;
 pub mod router;
 pub mod server;
 pub mod sse;

@@ -1,15 +1,13 @@
 //! What a connection becomes when the server switches protocols.
 
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use millstream_client::Lease;
 use millstream_client::transport::{Addr, Cause};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Http1;
+use crate::raw::raw_conn;
 
 /// The raw connection behind an upgrade (101, or 2xx to CONNECT). What the server sent already is read first.
 ///
@@ -45,47 +43,7 @@ impl UpgradedConn {
 /// Only `drop` takes the lease.
 const HELD: &str = "an upgraded connection holds its lease until it is dropped";
 
-impl AsyncRead for UpgradedConn {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return self.conn().poll_read(cx, buf);
-        }
-        let count = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..count]);
-        self.early.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for UpgradedConn {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.conn().poll_write(cx, from)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.conn().poll_write_vectored(cx, from)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.conn().poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.conn().poll_shutdown(cx)
-    }
-}
+raw_conn!(UpgradedConn);
 
 impl Drop for UpgradedConn {
     fn drop(&mut self) {

@@ -1,14 +1,13 @@
 //! A connection that leaves HTTP.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use millstream_server::Session;
-use millstream_transport::Cause;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use millstream_transport::{Cause, Conn};
+
+use crate::raw::raw_conn;
 
 /// The raw connection after an upgrade: what the client had sent already is read first. Dropping it closes the connection
 /// and gives its place below the server's limit back.
@@ -28,6 +27,10 @@ impl Upgraded {
     pub fn session(&self) -> &Session {
         &self.session
     }
+
+    fn conn(&mut self) -> Pin<&mut Conn> {
+        Pin::new(&mut self.session.conn)
+    }
 }
 
 impl Drop for Upgraded {
@@ -36,35 +39,7 @@ impl Drop for Upgraded {
     }
 }
 
-impl AsyncRead for Upgraded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.session.conn).poll_read(cx, buf);
-        }
-        let count = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..count]);
-        self.early.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Upgraded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.session.conn).poll_write(cx, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.session.conn).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.session.conn).poll_shutdown(cx)
-    }
-}
+raw_conn!(Upgraded);
 
 type Run = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
