@@ -287,7 +287,8 @@ impl Timer {
     #[inline]
     pub fn arm_after(&self, now: Instant, span: Duration) {
         // A microsecond that has begun counts, of the moment and of the span: never early.
-        let span = span.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(span.subsec_micros()) + 2);
+        let span =
+            span.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(span.subsec_micros()) + 2);
         let since = micros_of(now).saturating_sub(self.wheel.0.origin_us);
         self.arm_tick(since.saturating_add(span).div_ceil(TICK_MS * 1000));
     }

@@ -78,7 +78,8 @@ impl Driver {
     fn forget_edge(&self, cx: &mut Context<'_>) {
         while let Poll::Ready(Ok(())) = self.watched.poll_read_ready(cx) {
             // A try that would block is what clears readiness.
-            let _ = self.watched.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            let _ =
+                self.watched.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
     }
 

@@ -166,7 +166,8 @@ pub(super) fn run_now(here: &Here, worker: &Worker, key: usize) {
 fn run(here: &Here, worker: &Worker, key: usize, mut task: Task) {
     CURRENT.set((task.waker.data().addr(), key));
     worker.0.beat.begin(task.label);
-    let poll = AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready());
+    let poll =
+        AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready());
     let is_done = catch_unwind(poll).unwrap_or_else(|panic| {
         panic_error(&*panic);
         true

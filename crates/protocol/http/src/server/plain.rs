@@ -49,7 +49,13 @@ pub(super) fn plain_body(response: &Response) -> Option<&[u8]> {
 
 /// Appends a plain response, head and `body`, as [`respond::encode_response`] would. `server` names the server.
 #[inline]
-pub(super) fn encode(tail: &mut Vec<u8>, response: &Response, body: &[u8], context: &HeadContext<'_>, server: u64) {
+pub(super) fn encode(
+    tail: &mut Vec<u8>,
+    response: &Response,
+    body: &[u8],
+    context: &HeadContext<'_>,
+    server: u64,
+) {
     let media = response.headers.media().map_or(0, |media| std::ptr::from_ref::<HeaderValue>(media).addr());
     let key = Key { server, media, length: body.len(), status: response.status.as_u16() };
     let second = scratch::second_of(context.now);
@@ -117,7 +123,9 @@ mod tests {
         assert!(plain_body(&plain().with_close()).is_none());
         assert!(plain_body(&plain().with_status(StatusCode::NO_CONTENT)).is_none());
         assert!(plain_body(&plain().with_status(StatusCode::NOT_MODIFIED)).is_none());
-        assert!(plain_body(&plain().with_header(http::header::ETAG, HeaderValue::from_static("a"))).is_none());
+        assert!(
+            plain_body(&plain().with_header(http::header::ETAG, HeaderValue::from_static("a"))).is_none()
+        );
         assert!(plain_body(&Response::upgrade(async |_| {})).is_none());
         assert!(plain_body(&Response::text("a".repeat(COPY_BYTES))).is_some());
         assert!(plain_body(&Response::text("a".repeat(COPY_BYTES + 1))).is_none());

@@ -75,9 +75,8 @@ impl Stats {
         let of = std::ptr::from_ref(self).addr();
         let sampling = SAMPLING.get();
         let pending = if sampling.of == of { sampling.pending + responses } else { responses };
-        let is_due = pending >= SAMPLE_OF
-            || sampling.of != of
-            || sampling.due.is_none_or(|due| moment >= due);
+        let is_due =
+            pending >= SAMPLE_OF || sampling.of != of || sampling.due.is_none_or(|due| moment >= due);
         if !is_due {
             return SAMPLING.set(Sampling { of, pending, ..sampling });
         }
