@@ -13,6 +13,8 @@
 //!    later than its moment.
 //! 4. Wakers are called after the wheel's lock is released.
 
+// Long because its tests stand here: they look at ticks and slots, which nobody else may see.
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
