@@ -2,9 +2,6 @@
 
 mod world;
 
-use std::pin::pin;
-use std::task::{Context, Waker};
-
 use millstream_base::Kind;
 use millstream_client::transport::{Cause, Opener};
 use millstream_client::{Call, Client, ClientOptions, Simple};
@@ -19,50 +16,6 @@ fn future_of_a_call_is_send() {
     is_send(&world.client.call(&target, String::new(), Call::new()));
     fn is_sync<T: Send + Sync>() {}
     is_sync::<Client<Simple<Lines, String>>>();
-}
-
-#[test]
-#[ignore = "a known race: under load, 1 in 20 such connections is neither in stock nor closed"]
-fn connection_whose_caller_left_while_it_was_dialled_goes_to_stock_and_is_watched() {
-    let go = Gate::new();
-    let server = Scripted::serve([{
-        let go = go.clone();
-        move |conn: &mut RawConn| {
-            let line = conn.read_until(b"\n");
-            conn.send(line);
-            go.wait();
-        }
-    }]);
-    let (world, target) = (World::new(), target(server.address()));
-    {
-        let mut call = pin!(world.call(&target, "dropped"));
-        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    }
-    eventually("it lies in stock", || world.client.pool_stats().idle == 1);
-    assert_eq!(block_on(world.call(&target, "next")).expect("served"), "next");
-    assert_eq!((server.accepted().value(), world.client.pool_stats().dialled), (1, 1));
-    go.open();
-    eventually("its end is noticed", || world.ended(Cause::IdleTimeoutPeer) == 1);
-    server.finish();
-}
-
-#[test]
-#[ignore = "a known race: under load, 1 in 20 such connections is neither in stock nor closed"]
-fn watch_of_a_parcel_nobody_took_sees_the_end_too() {
-    let go = Gate::new();
-    let server = Scripted::serve([{
-        let go = go.clone();
-        move |_: &mut RawConn| go.wait()
-    }]);
-    let (world, target) = (World::new(), target(server.address()));
-    {
-        let mut call = pin!(world.call(&target, "dropped"));
-        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    }
-    eventually("it lies in stock", || world.client.pool_stats().idle == 1);
-    go.open();
-    eventually("its end is noticed", || world.client.pool_stats().open == 0);
-    server.finish();
 }
 
 #[test]
