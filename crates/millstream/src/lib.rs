@@ -19,11 +19,14 @@ pub use millstream_admin as admin;
 pub use millstream_base as base;
 pub use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 pub use millstream_client as client;
+pub use millstream_doctor as doctor;
 pub use millstream_http as http;
 pub use millstream_metrics as metrics;
+pub use millstream_ports as ports;
 pub use millstream_runtime as runtime;
 pub use millstream_runtime::{Engine, EngineBuilder, Label, Shutdown, Stage, Worker, spawn_local};
 pub use millstream_server as server;
+pub use millstream_sockets as sockets;
 pub use millstream_transport as transport;
 
 /// What most programs need.
