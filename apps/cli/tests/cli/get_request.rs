@@ -8,6 +8,8 @@ use millstream_peers::message::RawRequest;
 use millstream_peers::{Folder, RawConn, Scripted};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+/// For who closes after it: what is sent behind an end that nobody announced can't be sent again if it is a POST.
+const LAST_OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// The requests that a server gets when `get` is run with these arguments and its URL, and how it ended.
 fn sent(requests: usize, run: impl FnOnce(&str) -> Ended) -> (Vec<RawRequest>, Ended) {
@@ -15,7 +17,7 @@ fn sent(requests: usize, run: impl FnOnce(&str) -> Ended) -> (Vec<RawRequest>, E
     let server = Scripted::always(move |_, conn: &mut RawConn| {
         let request = conn.read_request();
         give.send(request).expect("the test takes it");
-        conn.send(OK);
+        conn.send(LAST_OK);
     });
     let ended = run(&format!("http://{}/x", server.address()));
     (take.try_iter().take(requests).collect(), ended)

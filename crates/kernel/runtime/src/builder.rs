@@ -1,6 +1,8 @@
 //! How an engine is made.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use millstream_base::{Error, Kind, Origin, Result};
@@ -70,26 +72,28 @@ impl EngineBuilder {
 
     fn start(&self, engine: &Engine, worker: Worker, core: Option<usize>) -> Result<()> {
         let id = engine.id();
-        let (ready, is_ready) = std::sync::mpsc::sync_channel::<()>(1);
-        let spawned =
-            thread::Builder::new().name(format!("{}-{}", self.name, worker.index())).spawn(move || {
-                if let Some(core) = core {
-                    pin_to(core);
-                }
-                // The receiver is told by the drop as well, should the thread die first.
-                let ready = ready;
-                let announce = worker.clone();
-                let _ = announce.run(move || drop(ready));
-                run_thread(worker, id);
-            });
-        let thread = spawned.map_err(|error| {
-            Error::new(Kind::Io, Origin::Local, "can't start a worker thread").with_source(error)
-        })?;
-        engine.0.add_thread(thread);
-        // Ends with an error when `ready` is dropped: the worker runs its first job.
-        let _ = is_ready.recv();
-        Ok(())
+        let index = worker.index();
+        let (said, started) = sync_channel::<io::Result<()>>(1);
+        let thread = thread::Builder::new().name(format!("{}-{index}", self.name)).spawn(move || {
+            if let Some(core) = core {
+                pin_to(core);
+            }
+            let failed = said.clone();
+            // The worker's first job. Dropped with the inbox when there is no worker to run it.
+            let _ = worker.run(move || drop(said.send(Ok(()))));
+            if let Err(error) = run_thread(&worker, id) {
+                let _ = failed.send(Err(error));
+            }
+        });
+        engine.0.add_thread(thread.map_err(|error| not_started(index, error))?);
+        // Nobody left to say anything: the thread panicked.
+        let died = |_| Err(io::Error::other("its thread panicked"));
+        started.recv().unwrap_or_else(died).map_err(|error| not_started(index, error))
     }
+}
+
+fn not_started(index: usize, error: io::Error) -> Error {
+    Error::new(Kind::Io, Origin::Local, format!("can't start worker {index}")).with_source(error)
 }
 
 /// More threads than cores of any machine: a typing error, not a wish.

@@ -1,5 +1,6 @@
 //! One thread with its own reactor, timers and task queue.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
@@ -113,28 +114,24 @@ pub(crate) fn stopped() -> Error {
     Error::new(Kind::Cancelled, Origin::Local, "the engine has stopped")
 }
 
-/// What a worker's thread runs until the engine stops.
-pub(crate) fn run_thread(worker: Worker, slot: millstream_base::EngineId) {
-    let (runtime, home) = match build_runtime().and_then(|runtime| Ok((runtime, Home::new()?))) {
-        Ok(built) => built,
-        Err(error) => {
-            tracing::error!(worker = worker.0.index, %error, "worker could not start");
-            worker.0.inbox.close();
-            return;
-        }
-    };
+/// What a worker's thread runs until the engine stops. Its inbox is closed afterwards, also by a panic.
+///
+/// # Errors
+/// When the kernel gives no reactor; nothing of the worker has run then.
+pub(crate) fn run_thread(worker: &Worker, slot: millstream_base::EngineId) -> io::Result<()> {
+    let _closing = CloseInbox(&worker.0.inbox);
+    let runtime = build_runtime()?;
+    let home = Home::new()?;
     Slot::enter(slot, worker.0.index);
     clock::enter_worker();
     let _ = worker.0.handle.set(runtime.handle().clone());
     local::enter(worker.clone());
     reactor::enter(&home);
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         tokio::task::spawn_local(worker.0.wheel.clone().drive());
-        match reactor::drive(home.clone(), worker.clone()) {
-            Ok(driver) => drop(tokio::task::spawn_local(driver)),
-            Err(error) => return tracing::error!(worker = worker.0.index, %error, "worker could not start"),
-        }
-        serve_inbox(&worker).await;
+        drop(tokio::task::spawn_local(reactor::drive(home.clone(), worker.clone())?));
+        serve_inbox(worker).await;
+        Ok(())
     });
     worker.0.inbox.close();
     // Tasks are dropped here, on their own thread, while `Worker::current` still answers.
@@ -143,9 +140,19 @@ pub(crate) fn run_thread(worker: Worker, slot: millstream_base::EngineId) {
     drop(entered);
     drop(runtime);
     local::leave();
+    served
 }
 
-fn build_runtime() -> std::io::Result<tokio::runtime::LocalRuntime> {
+/// Whoever waits for a job of a worker that is no more learns it.
+struct CloseInbox<'a>(&'a Inbox);
+
+impl Drop for CloseInbox<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn build_runtime() -> io::Result<tokio::runtime::LocalRuntime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_unpark(clock::begin_turn)
