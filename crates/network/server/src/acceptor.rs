@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use millstream_base::{Deadline, Result};
-use millstream_runtime::{Label, Worker, now, spawn_local};
+use millstream_base::Result;
+use millstream_runtime::{Label, Worker, spawn_local};
 use millstream_transport::{AcceptError, Accepted, Acceptor, Conn, Listener};
 
+use crate::newcomer::Newcomer;
 use crate::server::{Listening, Shared};
 use crate::session::Reserved;
 use crate::stats::Event;
-use crate::{Protocol, Session, seats};
+use crate::{Protocol, seats};
 
 /// What an accepting worker needs.
 pub(crate) struct Accepting<P> {
@@ -172,30 +173,22 @@ impl<P: Protocol> Accepting<P> {
                 return tracing::debug!(%error, "connection lost between accept and its worker");
             }
         };
+        let newcomer = Newcomer::new(conn, reserved);
         if self.shared.options.tls.is_some() {
-            here.start(self.label, self.clone().open_tls(conn, reserved));
+            here.start(self.label, self.clone().open_tls(newcomer));
             return;
         }
-        let session = Session::new(conn, reserved);
-        here.start(self.label, self.protocol.serve(session));
+        here.start(self.label, self.protocol.serve(newcomer.into_session()));
     }
 
     /// The handshake first. Boxed: its state is large and gone once it is done.
-    async fn open_tls(self: Arc<Self>, conn: Conn, reserved: Reserved) {
+    async fn open_tls(self: Arc<Self>, newcomer: Newcomer) {
         let Some(tls) = self.shared.options.tls.clone() else { return };
-        let deadline = Deadline::after(now(), self.shared.options.handshake_timeout);
-        let handshake = Box::pin(async move { conn.accept_tls(&tls, deadline).await });
-        match handshake.await {
-            Ok(conn) => {
-                let serve = self.protocol.serve(Session::new(conn, reserved));
-                drop(self);
-                serve.await;
-            }
-            Err(error) => {
-                self.shared.stats.count(Event::HandshakeFailed);
-                tracing::debug!(%error, "TLS handshake failed");
-            }
-        }
+        let opened = Box::pin(async move { newcomer.open_tls(&tls).await }).await;
+        let Some(session) = opened else { return };
+        let serve = self.protocol.serve(session);
+        drop(self);
+        serve.await;
     }
 
     async fn on_error(&self, error: AcceptError, acceptor: &mut Acceptor) {

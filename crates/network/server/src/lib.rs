@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod lives;
+mod newcomer;
 mod options;
 mod protocol;
 mod running;

@@ -23,14 +23,26 @@ pub struct Session {
 }
 
 /// What a connection holds for as long as it lives: rule of the server's limit.
-struct Place {
+pub(crate) struct Place {
     reserved: Reserved,
     seat: usize,
 }
 
 impl Place {
-    fn shared(&self) -> &Shared {
+    /// Sits down on the reserved place's worker, where a drain and the limit find it by its timer.
+    pub(crate) fn enter(conn: &Conn, timer: &Timer, reserved: Reserved) -> Self {
+        let seats = &reserved.shared.seats[reserved.worker().index()];
+        let seat = seats.enter(conn.shared_life(), timer.alarm());
+        Self { reserved, seat }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
         &self.reserved.shared
+    }
+
+    #[inline]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared().draining.load(Relaxed)
     }
 
     fn worker(&self) -> &Worker {
@@ -39,12 +51,8 @@ impl Place {
 }
 
 impl Session {
-    /// Takes a place that was reserved with [`Shared::reserve`] and settled. On the worker's own thread.
-    pub(crate) fn new(conn: Conn, reserved: Reserved) -> Self {
-        let worker = reserved.worker();
-        let timer = worker.wheel().timer();
-        let seat = reserved.shared.seats[worker.index()].enter(conn.shared_life(), timer.alarm());
-        let place = Place { reserved, seat };
+    /// A newcomer whose protocol begins now.
+    pub(crate) fn begin(conn: Conn, timer: Timer, place: Place) -> Self {
         let context = place.shared().options.context.as_ref().map(|make| make(&conn));
         Self { conn, timer, context, place }
     }
@@ -81,7 +89,7 @@ impl Session {
     /// Does the server drain? Then no message may follow the present one. The task is woken when it begins.
     #[inline]
     pub fn is_draining(&self) -> bool {
-        self.place.shared().draining.load(Relaxed)
+        self.place.is_draining()
     }
 
     /// The value made for this connection, if the server makes one.
@@ -130,7 +138,7 @@ impl Reserved {
         Self { shared, worker: None }
     }
 
-    fn worker(&self) -> &Worker {
+    pub(crate) fn worker(&self) -> &Worker {
         self.worker.as_ref().expect("the acceptor settles a connection before it opens it")
     }
 

@@ -200,6 +200,39 @@ fn client_that_says_nothing_in_its_handshake_is_let_go() {
     });
 }
 
+/// Limits under which a silent client would stay for ever.
+fn patient(most: usize) -> ServerOptions {
+    let mut options = ServerOptions::default();
+    options.handshake_timeout = std::time::Duration::from_secs(3600);
+    options.max_connections = most;
+    options
+}
+
+#[test]
+fn client_that_has_said_nothing_does_not_hold_a_drain() {
+    let secure = Secure::start(patient(10), async |_| "served");
+    let mut silent = RawConn::connect(secure.server.address);
+    eventually("it is accepted", || secure.server.running.open_connections() == 1);
+    let running = secure.server.running.clone();
+    assert!(block_on(async { running.stop(PATIENCE).await }));
+    assert_eq!(silent.read_to_end().0, b"");
+}
+
+#[test]
+fn client_that_has_said_nothing_makes_room_for_another() {
+    let secure = Secure::start(patient(1), async |_| "served");
+    let mut silent = RawConn::connect(secure.server.address);
+    eventually("it is accepted", || secure.server.running.open_connections() == 1);
+    block_on(async {
+        let mut conn = secure.connect().await;
+        send(&mut conn, get("/")).await;
+        let mut head = [0; 15];
+        conn.read_exact(&mut head).await.expect("an answer");
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+    });
+    assert_eq!(silent.read_to_end().0, b"");
+}
+
 #[test]
 fn handshake_under_way_when_the_drain_begins_is_answered() {
     let secure = Secure::start(ServerOptions::default(), async |_| "served");
