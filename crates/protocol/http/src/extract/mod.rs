@@ -20,6 +20,7 @@ mod rejection;
 mod sample;
 
 pub use authorization::Basic;
+pub use multipart::fuzz;
 pub use multipart::{Field, Multipart, MultipartLimits};
 pub use rejection::Rejection;
 

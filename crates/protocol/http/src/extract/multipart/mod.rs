@@ -1,5 +1,6 @@
 //! Forms with files: `multipart/form-data` (RFC 7578), read field by field as they come.
 
+pub mod fuzz;
 mod params;
 mod parser;
 
