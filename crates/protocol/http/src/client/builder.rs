@@ -48,6 +48,12 @@ impl HttpClientBuilder {
         self
     }
 
+    /// The deadline of a whole call, the reply's body too: none unless set.
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.options.total_timeout = Some(timeout);
+        self
+    }
+
     /// The longest wait for a TCP connection: 10 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.client.dial.connect_timeout = timeout;

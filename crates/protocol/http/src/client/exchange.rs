@@ -291,6 +291,7 @@ impl<'a> Exchange<'a> {
         }
         let is_request_whole = outgoing.is_done();
         let keeps_alive = head.keep_alive && is_request_whole;
+        let whole_by = request.whole_by;
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
         let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing, deadline));
         let body = match whole_body(head.framing, &input) {
@@ -301,7 +302,8 @@ impl<'a> Exchange<'a> {
             None => {
                 let goes_on = !is_request_whole && head.keep_alive && head.status.is_success();
                 let outgoing = goes_on.then(|| Box::new(outgoing));
-                let rest = Rest { lease, keeps_alive, keep, outgoing, read_timeout: protocol.read_timeout };
+                let read_timeout = protocol.read_timeout;
+                let rest = Rest { lease, keeps_alive, keep, outgoing, read_timeout, whole_by };
                 Body::stream(ReplyBody::new(rest, head.framing, input))
             }
         };

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::{ACCEPT_ENCODING, COOKIE, RANGE};
-use millstream_base::{Error, Result};
+use millstream_base::{Deadline, Error, Result};
 use millstream_client::upstream::Resolve;
-use millstream_client::{Call, Client, Engine, PoolStats, Worker};
+use millstream_client::{Call, Client, Engine, PoolStats, Worker, now};
 
 use super::request::ClientRequest;
 use super::route::{Route, Routes};
@@ -130,9 +130,11 @@ impl HttpClient {
     /// Sends a request, follows where it leads, and gives the reply.
     pub(crate) async fn execute(&self, request: ClientRequest) -> Result<Response> {
         let options = &self.0.options;
-        let ClientRequest { mut url, mut wire, timeout } = request;
+        let ClientRequest { mut url, mut wire, timeout, total_timeout } = request;
         let mut call = Call::new();
         call.timeout = timeout;
+        wire.whole_by = total_timeout.map(|span| Deadline::after(now(), span));
+        call.deadline = wire.whole_by;
         wire.accepts_coding = options.decompresses
             && !wire.headers.contains(&ACCEPT_ENCODING)
             && !wire.headers.contains(&RANGE);

@@ -28,6 +28,8 @@ pub struct HttpClientOptions {
     pub decompresses: bool,
     /// A compressed body may grow to so many times what came over the wire (beyond 16 MiB): 200 by default.
     pub max_decompression_ratio: u32,
+    /// The deadline of a whole call, the reply's body too; none by default: a body may be as long as it likes while it comes.
+    pub total_timeout: Option<std::time::Duration>,
     /// Where cookies are kept: nowhere by default.
     pub cookies: Option<CookieJar>,
     /// Which proxies are used: those of the environment by default.
@@ -63,6 +65,7 @@ impl Default for HttpClientOptions {
             max_redirects: MAX_REDIRECTS,
             decompresses: true,
             max_decompression_ratio: MAX_DECOMPRESSION_RATIO,
+            total_timeout: None,
             cookies: None,
             proxies: Proxies::Environment,
         }

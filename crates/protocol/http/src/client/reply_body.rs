@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use millstream_base::{Error, Kind, Origin, Phase, Result, Seen};
+use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 use millstream_client::{Lease, now};
 use millstream_transport::Cause;
 use tokio::io::AsyncReadExt;
@@ -27,6 +27,7 @@ pub(crate) struct ReplyBody {
     /// The request's rest, sent while the reply is read.
     outgoing: Option<Box<Outgoing>>,
     read_timeout: Duration,
+    whole_by: Option<Deadline>,
     is_armed: bool,
 }
 
@@ -37,6 +38,8 @@ pub(crate) struct Rest {
     pub(crate) keep: Duration,
     pub(crate) outgoing: Option<Box<Outgoing>>,
     pub(crate) read_timeout: Duration,
+    /// The call's own deadline, if it covers the body.
+    pub(crate) whole_by: Option<Deadline>,
 }
 
 enum Decoder {
@@ -59,12 +62,20 @@ impl ReplyBody {
         };
         // Bytes made of a Vec are unique: this copies nothing.
         let input = Bytes::from(input).try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
-        let Rest { lease, keeps_alive, keep, outgoing, read_timeout } = rest;
+        let Rest { lease, keeps_alive, keep, outgoing, read_timeout, whole_by } = rest;
         // The request is whole when the rest of it is: that is known at the end of the reply.
         let keeps_alive = keeps_alive || outgoing.is_some();
-        let is_armed = false;
-        let mut body =
-            Self { lease: Some(lease), input, decoder, keeps_alive, keep, outgoing, read_timeout, is_armed };
+        let mut body = Self {
+            lease: Some(lease),
+            input,
+            decoder,
+            keeps_alive,
+            keep,
+            outgoing,
+            read_timeout,
+            whole_by,
+            is_armed: false,
+        };
         if matches!(body.decoder, Decoder::Length(0)) {
             body.finish();
         }
@@ -143,6 +154,10 @@ impl ReplyBody {
 
     /// Reads more; `Ready(false)` when the peer has ended.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        // Bytes that never stop coming are no excuse.
+        if self.whole_by.is_some_and(|deadline| deadline.is_past(now())) {
+            return Poll::Ready(Err(self.fail(self.late(), Cause::TimeoutRead)));
+        }
         self.poll_send(cx);
         let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(false)) };
         self.input.reserve(READ_BYTES);
@@ -182,15 +197,25 @@ impl ReplyBody {
     /// Ready when the peer has been silent for too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let Some(lease) = &self.lease else { return Poll::Pending };
-        if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.stall() == Stall::Source) {
-            return Poll::Pending;
-        }
-        if !self.is_armed {
-            lease.timer().arm(now() + self.read_timeout);
+        let waits_for_us = self.outgoing.as_ref().is_some_and(|outgoing| outgoing.stall() == Stall::Source);
+        if !self.is_armed || waits_for_us {
+            let silence = (!waits_for_us).then(|| Deadline::after(now(), self.read_timeout));
+            let Some(deadline) = silence.into_iter().chain(self.whole_by).reduce(Deadline::earlier) else {
+                return Poll::Pending;
+            };
+            lease.timer().arm(deadline.moment());
             self.is_armed = true;
         }
         ready!(lease.timer().poll_expired(cx));
-        Poll::Ready(self.fail(Error::timeout(Phase::Read, self.read_timeout), Cause::TimeoutRead))
+        Poll::Ready(self.fail(self.late(), Cause::TimeoutRead))
+    }
+
+    #[cold]
+    fn late(&self) -> Error {
+        if self.whole_by.is_some_and(|deadline| deadline.is_past(now())) {
+            return Error::new(Kind::Timeout, Origin::Peer, "timed out (the call's deadline)");
+        }
+        Error::timeout(Phase::Read, self.read_timeout)
     }
 
     /// The peer has ended: whole or cut off?

@@ -28,6 +28,8 @@ pub(crate) struct ClientRequest {
     /// Without target and Host: they come with the URL.
     pub(crate) wire: Box<WireRequest>,
     pub(crate) timeout: Option<Duration>,
+    /// Of the whole call, the reply's body too.
+    pub(crate) total_timeout: Option<Duration>,
 }
 
 impl RequestBuilder {
@@ -42,7 +44,7 @@ impl RequestBuilder {
             if let Some((user, password)) = url.credentials() {
                 wire.headers.append(AUTHORIZATION, basic(user, password));
             }
-            ClientRequest { url, wire, timeout: None }
+            ClientRequest { url, wire, timeout: None, total_timeout: client.options().total_timeout }
         });
         Self { client, request }
     }
@@ -163,7 +165,24 @@ impl RequestBuilder {
         })
     }
 
-    /// With this deadline for the call, until the reply's head is here.
+    /// With this deadline for the whole call, the reply's body too: however slowly it comes, reading it fails then with
+    /// [`Kind::Timeout`](millstream_base::Kind::Timeout). None unless set, here or on the client.
+    ///
+    /// ```no_run
+    /// # async fn example(client: millstream_http::HttpClient) -> Result<(), millstream_base::Error> {
+    /// let limit = std::time::Duration::from_secs(20);
+    /// let text = client.get("http://127.0.0.1/report").total_timeout(limit).send().await?.text().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn total_timeout(self, timeout: Duration) -> Self {
+        self.change(|request| {
+            request.total_timeout = Some(timeout);
+            Ok(())
+        })
+    }
+
+    /// With this deadline for the call, until the reply's head is here. The body has the limit on a server's silence, and
+    /// [`total_timeout`](Self::total_timeout).
     pub fn timeout(self, timeout: Duration) -> Self {
         self.change(|request| {
             request.timeout = Some(timeout);

@@ -59,6 +59,8 @@ pub struct WireRequest {
     pub(crate) own: Headers,
     /// Whether a coded body is welcome.
     pub(crate) accepts_coding: bool,
+    /// When the reply's body must be whole.
+    pub(crate) whole_by: Option<Deadline>,
     /// The body.
     pub body: Body,
     /// Whether doing it twice does harm, when the method alone does not tell (an idempotency key).
@@ -69,8 +71,17 @@ impl WireRequest {
     /// A request without fields and body.
     pub fn new(method: Method, target: impl Into<Arc<str>>, host: HeaderValue) -> Self {
         let (headers, own, body) = (Headers::new(), Headers::new(), Body::empty());
-        let (accepts_coding, is_idempotent) = (false, None);
-        Self { method, target: target.into(), host, headers, own, accepts_coding, body, is_idempotent }
+        Self {
+            method,
+            target: target.into(),
+            host,
+            headers,
+            own,
+            accepts_coding: false,
+            whole_by: None,
+            body,
+            is_idempotent: None,
+        }
     }
 
     /// Appends the head. The body's framing is the last field, so that nothing a caller set can differ from it.
