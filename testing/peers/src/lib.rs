@@ -6,6 +6,7 @@
 //! - [`certs`]: certificates, good and bad.
 //! - [`nginx`], [`openssl`], [`python`], [`curl`], [`load`]: real programs, started and stopped, or a [`Skip`] where
 //!   they are not installed.
+//! - [`netns`]: a network namespace for one test: 100 local ports, and nobody else.
 
 pub mod certs;
 pub mod curl;
@@ -13,6 +14,7 @@ pub mod folder;
 pub mod gate;
 pub mod load;
 pub mod message;
+pub mod netns;
 pub mod nginx;
 pub mod openssl;
 pub mod program;

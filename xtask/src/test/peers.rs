@@ -18,6 +18,7 @@ const PEERS: &[Peer] = &[
     Peer { program: "wrk", package: "wrk", tests: "our server under wrk" },
     Peer { program: "ab", package: "apache2-utils", tests: "our server under ab" },
     Peer { program: "curl", package: "curl", tests: "our server and program beside curl" },
+    Peer { program: "ip", package: "iproute2", tests: "everything in network namespaces" },
     Peer { program: "openssl", package: "openssl", tests: "TLS against openssl s_server and s_client" },
     Peer { program: "python3", package: "python3", tests: "our server against Python's http.client" },
 ];
