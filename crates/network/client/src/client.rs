@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, EngineId, Error, Phase, Result, Seen, Slot as WorkerSlot};
 use millstream_pool::{Bucket, EvictCause, Grant, Pool, PoolOptions};
+use millstream_ports::LocalPorts;
 use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
@@ -98,10 +99,12 @@ impl<P: Protocol> Client<P> {
         resolver: Arc<dyn Resolve>,
     ) -> Self {
         let workers: Box<[Worker]> = engine.workers().into();
+        // The rest of the ports is for what waits in TIME_WAIT, and for others.
+        let max_open = options.max_open.min(LocalPorts::read().share());
         let pool = PoolOptions::default()
             .shards(workers.len())
-            .max_open(options.max_open)
-            .max_idle(options.max_open)
+            .max_open(max_open)
+            .max_idle(max_open)
             .max_waiters(options.max_waiters)
             .idle_timeout(options.idle_timeout)
             .lifetime(options.lifetime);

@@ -10,6 +10,7 @@ use millstream_runtime::{Stage, Timer};
 use millstream_transport::{Cause, Conn};
 
 use crate::dialer::PermitOf;
+use crate::farewell;
 use crate::slot::{self, Slot};
 use crate::{Protocol, Session};
 
@@ -94,6 +95,15 @@ impl<P: Protocol> Lease<P> {
     pub fn close(mut self, cause: Cause) {
         if let Some(lent) = self.lent.take() {
             slot::end(lent, cause, EvictCause::Closed);
+        }
+    }
+
+    /// The same for a session whose peer is about to close, because we or it said so: its FIN is waited for, 250 ms at most
+    /// and not by the caller. Who closes first has to keep TIME_WAIT, and a server has no use for the port. The place in the
+    /// pool is free when the connection is closed.
+    pub fn close_behind_peer(mut self, cause: Cause) {
+        if let Some(lent) = self.lent.take() {
+            farewell::close_behind_peer(lent, cause);
         }
     }
 

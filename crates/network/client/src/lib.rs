@@ -8,6 +8,7 @@
 
 mod client;
 mod dialer;
+mod farewell;
 mod habits;
 mod lease;
 mod options;

@@ -35,7 +35,8 @@ pub struct ClientOptions {
     pub idle_timeout: Duration,
     /// How long a connection is used at all.
     pub lifetime: Duration,
-    /// Connections to one target at most.
+    /// Connections to one target at most; no more than 45 % of the host's local ports in any case
+    /// ([`SHARE_PERCENT`](millstream_ports::SHARE_PERCENT)).
     pub max_open: usize,
     /// Callers that may wait for a connection to one target.
     pub max_waiters: usize,

@@ -342,6 +342,6 @@ pub(crate) fn end_exchange(lease: Lease<Http1>, keeps_alive: bool, keep: Duratio
     if keeps_alive && keep > Duration::ZERO {
         lease.release_for(turn_now(), keep);
     } else {
-        lease.close(Cause::PeerCloseHeader);
+        lease.close_behind_peer(Cause::PeerCloseHeader);
     }
 }
