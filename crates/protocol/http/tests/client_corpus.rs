@@ -5,12 +5,13 @@ mod corpus;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use client_world::{World, block_on, url};
 use corpus::{Case, End, Outcome};
 use millstream_base::{Kind, Result, Seen};
 use millstream_http::HttpClient;
-use millstream_peers::{RawConn, Scripted};
+use millstream_peers::{PATIENCE, RawConn, Scripted};
 
 /// What a client saw.
 #[derive(Debug)]
@@ -58,6 +59,11 @@ fn run(pieces: fn(&[u8]) -> Vec<&[u8]>) -> HashMap<String, (Answer, usize)> {
         for case in cases.iter() {
             let outcome = fetch(&world.client, case, &url(server.address(), "/")).await;
             world.client.close_idle();
+            // A connection that its server is about to close waits for that.
+            let begun = Instant::now();
+            while world.client.pool_stats().lent > 0 && begun.elapsed() < PATIENCE {
+                tokio::task::yield_now().await;
+            }
             seen.insert(case.name.clone(), (outcome, world.client.pool_stats().lent));
         }
         seen

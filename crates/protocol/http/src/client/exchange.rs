@@ -296,7 +296,7 @@ impl<'a> Exchange<'a> {
         let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing, deadline));
         let body = match whole_body(head.framing, &input) {
             Some(is_empty) => {
-                end_exchange(lease, keeps_alive, keep);
+                end_exchange(lease, Ends::of(is_request_whole, keeps_alive), keep);
                 if is_empty { Body::empty() } else { Body::from(Bytes::from(input)) }
             }
             None => {
@@ -338,10 +338,32 @@ fn whole_body(framing: Framing, input: &[u8]) -> Option<bool> {
 
 /// The exchange is over: the connection goes back, or ends.
 #[inline]
-pub(crate) fn end_exchange(lease: Lease<Http1>, keeps_alive: bool, keep: Duration) {
-    if keeps_alive && keep > Duration::ZERO {
-        lease.release_for(turn_now(), keep);
-    } else {
-        lease.close_behind_peer(Cause::PeerCloseHeader);
+pub(crate) fn end_exchange(lease: Lease<Http1>, ends: Ends, keep: Duration) {
+    match ends {
+        Ends::Kept if keep > Duration::ZERO => lease.release_for(turn_now(), keep),
+        Ends::Kept | Ends::Closed => lease.close_behind_peer(Cause::PeerCloseHeader),
+        // The server may wait for the rest of the request.
+        Ends::Within => lease.close(Cause::PeerCloseHeader),
+    }
+}
+
+/// What an exchange leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    /// A connection for another one.
+    Kept,
+    /// One that its server closes.
+    Closed,
+    /// One in the middle of a request.
+    Within,
+}
+
+impl Ends {
+    pub(crate) fn of(is_request_whole: bool, keeps_alive: bool) -> Self {
+        match (is_request_whole, keeps_alive) {
+            (false, _) => Self::Within,
+            (true, true) => Self::Kept,
+            (true, false) => Self::Closed,
+        }
     }
 }

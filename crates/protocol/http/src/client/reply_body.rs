@@ -11,7 +11,7 @@ use millstream_client::{Lease, now};
 use millstream_transport::Cause;
 use tokio::io::AsyncReadExt;
 
-use super::exchange::end_exchange;
+use super::exchange::{Ends, end_exchange};
 use super::outgoing::{Outgoing, Stall};
 use super::wire::Http1;
 use crate::codec::{ChunkEvent, ChunkedDecoder, Framing};
@@ -87,7 +87,7 @@ impl ReplyBody {
         self.decoder = Decoder::Done;
         let Some(lease) = self.lease.take() else { return };
         if self.input.is_empty() {
-            end_exchange(lease, self.keeps_alive && self.outgoing.is_none(), self.keep);
+            end_exchange(lease, Ends::of(self.outgoing.is_none(), self.keeps_alive), self.keep);
         } else {
             // Bytes behind the reply belong to nobody: nothing that comes after can be trusted.
             lease.close(Cause::ParseDesync);
