@@ -2,6 +2,10 @@
 
 mod world;
 
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use millstream_base::Kind;
 use millstream_client::transport::{Cause, Opener};
 use millstream_client::{Call, Client, ClientOptions, Simple};
@@ -16,6 +20,61 @@ fn future_of_a_call_is_send() {
     is_send(&world.client.call(&target, String::new(), Call::new()));
     fn is_sync<T: Send + Sync>() {}
     is_sync::<Client<Simple<Lines, String>>>();
+}
+
+/// A call whose caller leaves before anything is dialled: the worker is held until it has left.
+fn leave_before_the_dial(world: &World, server: SocketAddr) {
+    let (is_held, release) = (Gate::new(), Gate::new());
+    let (held, released) = (is_held.clone(), release.clone());
+    let job = move || {
+        held.open();
+        released.wait();
+    };
+    world.engine.workers()[0].run(job).expect("the engine runs");
+    is_held.wait();
+    {
+        let target = target(server);
+        let mut call = pin!(world.call(&target, "dropped"));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    release.open();
+}
+
+#[test]
+fn connection_whose_caller_left_while_it_was_dialled_goes_to_stock_and_is_watched() {
+    let go = Gate::new();
+    let server = Scripted::serve([{
+        let go = go.clone();
+        move |conn: &mut RawConn| {
+            let line = conn.read_until(b"\n");
+            conn.send(line);
+            go.wait();
+        }
+    }]);
+    let world = World::with_options(1, ClientOptions::default());
+    leave_before_the_dial(&world, server.address());
+    eventually("it lies in stock", || world.client.pool_stats().idle == 1);
+    let target = target(server.address());
+    assert_eq!(block_on(world.call(&target, "next")).expect("served"), "next");
+    assert_eq!((server.accepted().value(), world.client.pool_stats().dialled), (1, 1));
+    go.open();
+    eventually("its end is noticed", || world.ended(Cause::IdleTimeoutPeer) == 1);
+    server.finish();
+}
+
+#[test]
+fn watch_of_a_parcel_nobody_took_sees_the_end_too() {
+    let go = Gate::new();
+    let server = Scripted::serve([{
+        let go = go.clone();
+        move |_: &mut RawConn| go.wait()
+    }]);
+    let world = World::with_options(1, ClientOptions::default());
+    leave_before_the_dial(&world, server.address());
+    eventually("it lies in stock", || world.client.pool_stats().idle == 1);
+    go.open();
+    eventually("its end is noticed", || world.client.pool_stats().open == 0);
+    server.finish();
 }
 
 #[test]
