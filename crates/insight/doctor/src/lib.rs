@@ -15,6 +15,7 @@
 mod diagnosis;
 mod engine;
 mod observation;
+mod observe;
 mod report;
 mod rules;
 mod text;
@@ -25,4 +26,5 @@ pub use engine::{EngineFacts, TargetFacts};
 pub use observation::{
     Confidence, Descriptors, EXPIRY_STEP_S, Endpoint, Holder, Listener, Observation, Sample, Side, States,
 };
+pub use observe::Observer;
 pub use report::{EndpointRow, Host, NotChecked, Report, Verdict};

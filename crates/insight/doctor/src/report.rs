@@ -157,7 +157,8 @@ fn states(sample: &Sample) -> BTreeMap<String, u64> {
     for (name, count) in
         named.chain([("bound_inactive", sample.bound), ("listen", sample.listeners.len() as u32)])
     {
-        *states.entry(name.to_owned()).or_insert(0) += u64::from(count);
+        let sum: &mut u64 = states.entry(name.to_owned()).or_insert(0);
+        *sum = sum.saturating_add(u64::from(count));
     }
     states
 }

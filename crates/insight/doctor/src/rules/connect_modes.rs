@@ -26,8 +26,9 @@ fn look(view: &View<'_>) -> Look {
     if dropped > 0 || (repeated < MANY && late < MANY) || super::nat_budget::is_one_destination(view) {
         return Ok(vec![]);
     }
-    let reused =
-        view.grown_or_zero("TcpExt.PAWSTimewait") + view.grown_or_zero("TcpExt.TCPACKSkippedTimeWait");
+    let reused = view
+        .grown_or_zero("TcpExt.PAWSTimewait")
+        .saturating_add(view.grown_or_zero("TcpExt.TCPACKSkippedTimeWait"));
     let base = |cause| {
         Case::new(Severity::Warning, cause)
             .seen(format!(

@@ -36,7 +36,7 @@ fn case(view: &View<'_>, address: &str) -> Case {
         }
         None => {
             let port = wanted.unwrap_or_default();
-            let waits: u32 = view.last.endpoints.iter().filter(|one| one.local.ends_with(&format!(":{port}"))).map(|one| one.states.total()).sum();
+            let waits = view.last.endpoints.iter().filter(|one| one.local.ends_with(&format!(":{port}"))).map(|one| one.states.total()).fold(0, u32::saturating_add);
             Case::new(Severity::Critical, "nobody listens there, but connections of the earlier server still hold the port, and the new socket lacks SO_REUSEADDR")
                 .at_place(address, Some(Side::Listening))
                 .seen(format!("no listener at {address}; {waits} sockets with port {port}"))

@@ -37,7 +37,11 @@ fn case(view: &View<'_>, one: &Endpoint, ports: u32) -> Case {
         states.time_wait,
         states.established,
         states.close_wait,
-        states.total() - states.time_wait - states.established - states.close_wait,
+        states
+            .total()
+            .saturating_sub(states.time_wait)
+            .saturating_sub(states.established)
+            .saturating_sub(states.close_wait),
     ));
     if let Some(target) = view.target(one).filter(|target| target.no_port > 0) {
         case = case.seen(format!("{} connects to {} found no port", target.no_port, target.target));

@@ -20,12 +20,12 @@ fn look(view: &View<'_>) -> Look {
 
 fn case(target: &TargetFacts) -> Option<Case> {
     let seconds = period(&target.opens)?;
-    let aged: u64 = target
+    let aged = target
         .closes
         .iter()
         .filter(|(why, _)| why.contains("lifetime") || why.contains("idle"))
-        .map(|(_, count)| count)
-        .sum();
+        .map(|(_, count)| *count)
+        .fold(0, u64::saturating_add);
     if aged == 0 {
         return None;
     }
