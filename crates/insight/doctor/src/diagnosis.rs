@@ -102,14 +102,14 @@ impl Remedy {
         Self::of(RemedyKind::Configuration, text.into(), expected.into(), check.into())
     }
 
-    /// `name` without `net.`'s dots replaced: as `sysctl` spells it.
+    /// The setting's name as `sysctl` spells it, its value now, and the one proposed.
     pub(crate) fn sysctl(
         (name, now, proposed): (&str, Option<u64>, String),
         why: &str,
         expected: impl Into<String>,
         check: impl Into<String>,
     ) -> Self {
-        let text = format!("sysctl -w {name}={proposed:?} (needs root): {why}");
+        let text = format!("sysctl -w {name}={proposed} (needs root): {why}");
         let setting = Setting { name: name.to_owned(), now: now.map(|now| now.to_string()), proposed };
         let setting = Some(setting);
         Self { setting, ..Self::of(RemedyKind::Sysctl, text, expected.into(), check.into()) }

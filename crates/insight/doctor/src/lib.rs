@@ -19,6 +19,7 @@ mod observe;
 mod report;
 mod rules;
 mod text;
+mod tuning;
 mod view;
 
 pub use diagnosis::{Diagnosis, Remedy, RemedyKind, Setting, Severity};
@@ -28,3 +29,4 @@ pub use observation::{
 };
 pub use observe::Observer;
 pub use report::{EndpointRow, Host, NotChecked, Report, Verdict};
+pub use tuning::{Change, Revert};

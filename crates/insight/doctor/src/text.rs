@@ -6,11 +6,11 @@ use crate::diagnosis::{Diagnosis, RemedyKind, Severity};
 use crate::observation::{Confidence, Holder};
 use crate::report::{EndpointRow, Report, Verdict};
 
-/// `curl (pid 12): 30, probable`.
+/// `curl (pid 12): 30 probable`.
 pub(crate) fn holder(one: &Holder) -> String {
     let sure = match one.confidence {
         Confidence::Certain => "",
-        Confidence::Probable => ", probable",
+        Confidence::Probable => " probable",
     };
     format!("{} (pid {}): {}{sure}", one.name, one.pid, one.sockets)
 }
@@ -66,7 +66,12 @@ impl Report {
             Verdict::Critical => "CRITICAL",
         };
         let span = self.host.observed_ms as f64 / 1000.0;
-        writeln!(out, "{word}: {} found in {span:.1} s", plural(self.diagnoses.len(), "thing"))?;
+        let found = match self.diagnoses.len() {
+            0 => "nothing".to_owned(),
+            1 => "1 thing".to_owned(),
+            count => format!("{count} things"),
+        };
+        writeln!(out, "{word}: {found} found in {span:.1} s")?;
         for one in &self.diagnoses {
             let place = one.endpoint.as_ref().map_or(String::new(), |place| format!(" at {place}"));
             writeln!(out, "  {} {}{place}: {}", severity(one.severity), one.rule, one.cause)?;
@@ -139,13 +144,5 @@ fn severity(one: Severity) -> &'static str {
         Severity::Note => "note    ",
         Severity::Warning => "warning ",
         Severity::Critical => "critical",
-    }
-}
-
-fn plural(count: usize, what: &str) -> String {
-    match count {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
     }
 }

@@ -168,6 +168,7 @@ fn is_wanted(one: &Socket, endpoint: Option<SocketAddr>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::Side;
 
     #[test]
     fn sides_follow_what_listens() {
