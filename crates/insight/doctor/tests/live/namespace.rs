@@ -22,7 +22,8 @@ pub(crate) fn inside(test: impl FnOnce() + Send + 'static) {
         for arguments in
             ["link set lo up", "address add 10.9.0.1/32 dev lo", "address add 10.9.0.2/32 dev lo"]
         {
-            let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+            let status =
+                Command::new("ip").args(arguments.split(' ')).status().expect("a fresh namespace allows it");
             assert!(status.success(), "ip {arguments}");
         }
         set("net/ipv4/ip_local_port_range", "40000 40099");
@@ -36,27 +37,27 @@ pub(crate) fn inside(test: impl FnOnce() + Send + 'static) {
 
 /// A setting of this namespace.
 pub(crate) fn set(name: &str, value: &str) {
-    std::fs::write(format!("/proc/sys/{name}"), value).unwrap();
+    std::fs::write(format!("/proc/sys/{name}"), value).expect("a fresh namespace allows it");
 }
 
 pub(crate) fn listen() -> (TcpListener, SocketAddr) {
     // Outside the range of the namespace, where nobody else is.
     let address = SocketAddr::from((SERVER, 8080));
-    (TcpListener::bind(address).unwrap(), address)
+    (TcpListener::bind(address).expect("a fresh namespace allows it"), address)
 }
 
 /// A socket bound to the client's address; with one destination it makes no difference that bind chooses the port.
 pub(crate) fn socket() -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a fresh namespace allows it");
+    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).expect("a fresh namespace allows it");
     socket
 }
 
 /// A connection, client's end first.
 pub(crate) fn pair(listener: &TcpListener, to: SocketAddr) -> (TcpStream, TcpStream) {
     let socket = socket();
-    socket.connect(&to.into()).unwrap();
-    (socket.into(), listener.accept().unwrap().0)
+    socket.connect(&to.into()).expect("a fresh namespace allows it");
+    (socket.into(), listener.accept().expect("a fresh namespace allows it").0)
 }
 
 pub(crate) fn pairs(
@@ -71,8 +72,8 @@ pub(crate) fn pairs(
 pub(crate) fn until(is_there: impl Fn(&Sample) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let mut observer = Observer::new().unwrap();
-        observer.sample().unwrap();
+        let mut observer = Observer::new().expect("a fresh namespace allows it");
+        observer.sample().expect("a fresh namespace allows it");
         let observation = observer.observation();
         if observation.samples.last().is_some_and(&is_there) {
             return;
@@ -84,10 +85,10 @@ pub(crate) fn until(is_there: impl Fn(&Sample) -> bool) {
 
 /// Three samples of what is there; `between` happens before each.
 pub(crate) fn report(mut between: impl FnMut(usize)) -> Report {
-    let mut observer = Observer::new().unwrap();
+    let mut observer = Observer::new().expect("a fresh namespace allows it");
     for at in 0..3 {
         between(at);
-        observer.sample().unwrap();
+        observer.sample().expect("a fresh namespace allows it");
     }
     Report::of(&observer.observation())
 }

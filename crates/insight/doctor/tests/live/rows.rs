@@ -16,7 +16,7 @@ fn leave_time_wait(count: usize) {
     let (listener, to) = listen();
     let (clients, servers) = pairs(&listener, to, count);
     for client in &clients {
-        client.shutdown(Shutdown::Both).unwrap();
+        client.shutdown(Shutdown::Both).expect("it is open");
     }
     drop(clients);
     drop(servers);
