@@ -28,7 +28,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// A single look can't tell what grows from what is large (connections.md F8).
+    /// A single look can't tell what grows from what is large.
     pub const SAMPLES_MIN: usize = 3;
 }
 

@@ -6,7 +6,8 @@ use super::owners::Owners;
 use super::socket::{Ports, Socket, State, names};
 use crate::observation::{EXPIRY_STEP_S, Endpoint, Listener, Sample, Side, States};
 
-/// An established connection whose peer has acknowledged nothing for this long is stalled (connections.md, row 22: "old").
+/// An established connection whose peer has acknowledged nothing for this long is stalled. A guess: far
+/// above any round trip, far below the 15 minutes after which the kernel gives up.
 const STALLED_MS: u64 = 30_000;
 
 /// Fills in all of a sample that comes from the dump. `kept` are the cookies of the first sample.

@@ -55,12 +55,14 @@ fn case(view: &View<'_>, listener: Option<&Listener>, dropped: u64) -> Case {
     }
     case = case
         .helps(Remedy::code(
-            "call listen() with a backlog of -1 or 65535 (many libraries ask for 128): the kernel cuts it to somaxconn",
+            "call listen() with a backlog of -1 or 65535 (many libraries ask for 128): the \
+             kernel cuts it to somaxconn",
             format!("room for {} connections", limit.unwrap_or(4096)),
             "the Send-Q of the listener in `ss -tln`",
         ))
         .helps(Remedy::code(
-            "accept faster: accept in a loop until nothing waits, do nothing slow between, use more acceptors",
+            "accept faster: accept in a loop until nothing waits, do nothing slow between, \
+             use more acceptors",
             "the queue stays near 0",
             "the Recv-Q of the listener in `ss -tln`",
         ))

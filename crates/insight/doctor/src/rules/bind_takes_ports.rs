@@ -44,12 +44,17 @@ fn look(view: &View<'_>) -> Look {
         let who: Vec<_> = sample.bound_by.iter().map(crate::text::holder).collect();
         case = case.seen(format!("held by {}", who.join(", ")));
     }
-    Ok(vec![case
-        .helps(Remedy::code(
-            "set IP_BIND_ADDRESS_NO_PORT before binding a source address: the port is chosen at connect, per destination",
-            format!("{taken} ports free again; {ports} for each destination instead of {ports} in all"),
+    Ok(vec![
+        case.helps(Remedy::code(
+            "set IP_BIND_ADDRESS_NO_PORT before binding a source address: the port is \
+             chosen at connect, per destination",
+            format!(
+                "{taken} ports free again; {ports} for each destination instead of {ports} in \
+             all"
+            ),
             "no sockets in BOUND_INACTIVE (`ss -taB`)",
         ))
         .does_not_help("tcp_tw_reuse: these ports are not in TIME_WAIT")
-        .does_not_help("tcp_fin_timeout: these sockets never had a FIN")])
+        .does_not_help("tcp_fin_timeout: these sockets never had a FIN"),
+    ])
 }

@@ -22,13 +22,16 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
     if !is_rising && one.close_wait_kept < KEPT {
         return None;
     }
-    let cause = "the peer closed, and the process that holds the sockets has not called close(): a leaked descriptor, a stuck worker, or a pool that does not watch its idle connections";
+    let cause = "the peer closed, and the process that holds the sockets has not called \
+             close(): a leaked descriptor, a stuck worker, or a pool that does not watch \
+             its idle connections";
     let case = Case::new(Severity::Warning, cause)
         .at(one)
         .seen(format!("CLOSE_WAIT in {} samples over {:.1} s: {history:?}", history.len(), view.seconds()))
         .seen(format!("{} of them were there all the time", one.close_wait_kept))
         .helps(Remedy::code(
-            "find who holds them (the process is named above), and close when a read gives 0 bytes; a pool must watch idle connections for that",
+            "find who holds them (the process is named above), and close when a read gives \
+             0 bytes; a pool must watch idle connections for that",
             format!("CLOSE_WAIT from {last} to 0 as soon as they are closed"),
             "close_wait of this endpoint stays near 0",
         ))

@@ -38,22 +38,30 @@ fn look(view: &View<'_>) -> Look {
             .seen(format!("{reused} segments came to a TIME_WAIT that refused them"))
     };
     let case = if reused > 0 {
-        base("a SYN came to a TIME_WAIT of the same ports with an older timestamp or sequence, and the peer tried again after 1 s")
-            .helps(Remedy::code(
-                "reuse connections, or let the side close first whose ports are not chosen anew",
-                "no SYN meets a TIME_WAIT; connecting takes a round trip",
-                "TcpExt PAWSTimewait stands still",
-            ))
-            .does_not_help("tcp_rfc1337=1: it makes this second up to a minute")
+        base(
+            "a SYN came to a TIME_WAIT of the same ports with an older timestamp or \
+             sequence, and the peer tried again after 1 s",
+        )
+        .helps(Remedy::code(
+            "reuse connections, or let the side close first whose ports are not chosen anew",
+            "no SYN meets a TIME_WAIT; connecting takes a round trip",
+            "TcpExt PAWSTimewait stands still",
+        ))
+        .does_not_help("tcp_rfc1337=1: it makes this second up to a minute")
     } else {
-        base("SYNs, or the answers to them, are lost on the way or dropped by the peer's full accept queue")
-            .helps(Remedy::code(
-                "reuse connections, so that fewer SYNs are needed, and look at the peer's ListenOverflows (run the doctor there)",
-                "connecting takes a round trip",
-                "TcpExt TCPSynRetrans stands still",
-            ))
+        base(
+            "SYNs, or the answers to them, are lost on the way or dropped by the peer's \
+             full accept queue",
+        )
+        .helps(Remedy::code(
+            "reuse connections, so that fewer SYNs are needed, and look at the peer's \
+             ListenOverflows (run the doctor there)",
+            "connecting takes a round trip",
+            "TcpExt TCPSynRetrans stands still",
+        ))
     };
     Ok(vec![case.does_not_help(
-        "tcp_fin_timeout and tcp_tw_reuse here: the SYN left with a port of its own, and was not answered",
+        "tcp_fin_timeout and tcp_tw_reuse here: the SYN left with a port of its own, \
+             and was not answered",
     )])
 }

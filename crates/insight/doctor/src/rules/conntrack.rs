@@ -19,7 +19,7 @@ fn look(view: &View<'_>) -> Look {
     let count = view.need_sysctl("net.netfilter.nf_conntrack_count").map_err(none)?;
     let max = view.need_sysctl(MAX).map_err(none)?;
     let used = percent(count, max);
-    // 85 %: connections.md, row 17. Zero means no limit.
+    // 85 % is a guess. Zero means no limit.
     if max == 0 || used <= 85 {
         return Ok(vec![]);
     }

@@ -61,7 +61,8 @@ fn case(one: &Descriptors) -> Case {
 
 fn remedies(case: Case) -> Case {
     case.helps(Remedy::code(
-        "bound the connections below the limit, and keep one descriptor in reserve to accept and close with",
+        "bound the connections below the limit, and keep one descriptor in reserve to \
+             accept and close with",
         "no EMFILE",
         "/proc/PID/fd against /proc/PID/limits",
     ))

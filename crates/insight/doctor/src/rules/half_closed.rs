@@ -39,6 +39,9 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
         format!("FIN_WAIT_2 from {count} to what begins within one deadline"),
         "fin_wait_2_owned of this endpoint falls",
     ))
-    .does_not_help("tcp_fin_timeout: it begins to count when nobody holds the socket; a process holds these");
+    .does_not_help(
+        "tcp_fin_timeout: it begins to count when nobody holds the socket; a process \
+             holds these",
+    );
     Some(case)
 }

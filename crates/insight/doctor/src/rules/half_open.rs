@@ -19,14 +19,25 @@ fn look(view: &View<'_>) -> Look {
 }
 
 fn case(one: &Endpoint) -> Case {
-    Case::new(Severity::Warning, "the peer, or the way to it, is gone (power, a dropped NAT entry), and no limit ends the wait")
-        .at(one)
-        .seen(format!("{} of {} established connections have unacknowledged data, and no ACK for 30 s", one.stalled, one.states.established))
-        .helps(Remedy::code(
-            "set TCP_USER_TIMEOUT (30 s), and SO_KEEPALIVE for connections that rest; or ping in the protocol",
-            format!("{} connections end within 30 s instead of after 15 minutes or more", one.stalled),
-            "`ss -tio` shows no old unacked data",
-        ))
-        .does_not_help("tcp_keepalive_time alone: probes are sent only with SO_KEEPALIVE, and not while data is unacknowledged")
-        .does_not_help("tcp_fin_timeout: no FIN was sent")
+    Case::new(
+        Severity::Warning,
+        "the peer, or the way to it, is gone (power, a dropped NAT entry), and no \
+             limit ends the wait",
+    )
+    .at(one)
+    .seen(format!(
+        "{} of {} established connections have unacknowledged data, and no ACK for 30 s",
+        one.stalled, one.states.established
+    ))
+    .helps(Remedy::code(
+        "set TCP_USER_TIMEOUT (30 s), and SO_KEEPALIVE for connections that rest; or \
+             ping in the protocol",
+        format!("{} connections end within 30 s instead of after 15 minutes or more", one.stalled),
+        "`ss -tio` shows no old unacked data",
+    ))
+    .does_not_help(
+        "tcp_keepalive_time alone: probes are sent only with SO_KEEPALIVE, and not \
+             while data is unacknowledged",
+    )
+    .does_not_help("tcp_fin_timeout: no FIN was sent")
 }

@@ -47,9 +47,10 @@ fn case(target: &TargetFacts) -> Option<Case> {
         case = case.seen(format!("they had been idle for {ms} ms or more: that is the peer's limit"));
         proposal = format!("to {} ms, below the peer's {ms} ms", ms.saturating_mul(8) / 10);
     }
-    Some(case
-        .helps(Remedy::code(
-            "watch idle connections for the peer's end, and repeat idempotent calls once on a fresh connection",
+    Some(
+        case.helps(Remedy::code(
+            "watch idle connections for the peer's end, and repeat idempotent calls once \
+             on a fresh connection",
             format!("of {} failures those remain that are not idempotent", target.reused_failed),
             "failures on reused connections",
         ))
@@ -59,7 +60,8 @@ fn case(target: &TargetFacts) -> Option<Case> {
             "failures on reused connections are as rare as on fresh ones",
         ))
         .does_not_help("a longer idle limit: above the peer's it makes more of these")
-        .does_not_help("tcp_keepalive_time: its probes do not keep the peer's HTTP timer from ending"))
+        .does_not_help("tcp_keepalive_time: its probes do not keep the peer's HTTP timer from ending"),
+    )
 }
 
 fn share(part: u64, whole: u64) -> f64 {

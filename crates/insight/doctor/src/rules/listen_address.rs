@@ -31,17 +31,35 @@ fn case(view: &View<'_>, address: &str) -> Case {
             Case::new(Severity::Critical, format!("{address} is listened on by {who}"))
                 .at_place(address, Some(Side::Listening))
                 .seen(format!("a listener at {}", owner.local))
-                .helps(Remedy::configuration(format!("stop {who}, or choose another port"), "the server starts", "it listens (`ss -tln`)"))
+                .helps(Remedy::configuration(
+                    format!("stop {who}, or choose another port"),
+                    "the server starts",
+                    "it listens (`ss -tln`)",
+                ))
                 .does_not_help("SO_REUSEADDR: it does not let two listeners have one port")
         }
         None => {
             let port = wanted.unwrap_or_default();
-            let waits = view.last.endpoints.iter().filter(|one| one.local.ends_with(&format!(":{port}"))).map(|one| one.states.total()).fold(0, u32::saturating_add);
-            Case::new(Severity::Critical, "nobody listens there, but connections of the earlier server still hold the port, and the new socket lacks SO_REUSEADDR")
-                .at_place(address, Some(Side::Listening))
-                .seen(format!("no listener at {address}; {waits} sockets with port {port}"))
-                .helps(Remedy::code("set SO_REUSEADDR before bind()", "the server starts at once instead of after 60 s", "it listens (`ss -tln`)"))
-                .does_not_help("tcp_tw_reuse: it acts on outgoing connections only")
+            let waits = view
+                .last
+                .endpoints
+                .iter()
+                .filter(|one| one.local.ends_with(&format!(":{port}")))
+                .map(|one| one.states.total())
+                .fold(0, u32::saturating_add);
+            Case::new(
+                Severity::Critical,
+                "nobody listens there, but connections of the earlier server still hold the \
+             port, and the new socket lacks SO_REUSEADDR",
+            )
+            .at_place(address, Some(Side::Listening))
+            .seen(format!("no listener at {address}; {waits} sockets with port {port}"))
+            .helps(Remedy::code(
+                "set SO_REUSEADDR before bind()",
+                "the server starts at once instead of after 60 s",
+                "it listens (`ss -tln`)",
+            ))
+            .does_not_help("tcp_tw_reuse: it acts on outgoing connections only")
         }
     }
     .does_not_help("tcp_fin_timeout: TIME_WAIT lasts 60 s whatever it is set to")

@@ -33,7 +33,10 @@ fn case(target: &TargetFacts) -> Option<Case> {
         ),
     )
     .at_place(target.target.clone(), Some(Side::Connecting))
-    .seen(format!("{count} of the {total} connections that it closed had carried exactly {calls} calls"))
+    .seen(format!(
+        "{count} of the {total} connections that it closed had carried exactly {calls} \
+             calls"
+    ))
     .helps(Remedy::code(
         format!(
             "retire a connection after {} calls of your own accord, when it is idle",

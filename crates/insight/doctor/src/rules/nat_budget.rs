@@ -48,13 +48,28 @@ pub(super) fn is_one_destination(view: &View<'_>) -> bool {
 fn case(one: &Endpoint, ports: u32) -> Case {
     Case::new(
         Severity::Warning,
-        format!("new flows to {} are dropped on the way, while old ones live: a NAT device or a cloud's SNAT has no port left for it", one.remote),
+        format!(
+            "new flows to {} are dropped on the way, while old ones live: a NAT device or \
+             a cloud's SNAT has no port left for it",
+            one.remote
+        ),
     )
     .at(one)
-    .seen(format!("{} SYNs are being repeated, {} connections work, other destinations answer", one.syn_repeated, one.states.established))
+    .seen(format!(
+        "{} SYNs are being repeated, {} connections work, other destinations answer",
+        one.syn_repeated, one.states.established
+    ))
     .seen(format!("only {} of {ports} local ports are held", one.held))
-    .helps(Remedy::code("reuse connections to this destination", "a NAT has about 1,024 to 64,512 ports for each destination; reuse needs a few", "syn_sent of this endpoint is 0"))
-    .helps(Remedy::configuration("use more egress addresses, or more addresses of the destination", "the NAT's ports once more with each", "syn_sent of this endpoint is 0"))
+    .helps(Remedy::code(
+        "reuse connections to this destination",
+        "a NAT has about 1,024 to 64,512 ports for each destination; reuse needs a few",
+        "syn_sent of this endpoint is 0",
+    ))
+    .helps(Remedy::configuration(
+        "use more egress addresses, or more addresses of the destination",
+        "the NAT's ports once more with each",
+        "syn_sent of this endpoint is 0",
+    ))
     .does_not_help("widening ip_local_port_range: the local ports are free, the NAT has its own")
     .does_not_help("tcp_tw_reuse and tcp_fin_timeout: no local port is missing")
 }

@@ -39,7 +39,8 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
     }
     case = case
         .helps(Remedy::code(
-            "set TCP_LINGER2 on the sockets to a few seconds: as the sysctl below, for this program alone and without root",
+            "set TCP_LINGER2 on the sockets to a few seconds: as the sysctl below, for \
+             this program alone and without root",
             format!("from {count} to about {} with 5 s", u64::from(count) * 5 / span.max(1)),
             "fin_wait_2_orphan of this endpoint falls",
         ))

@@ -28,9 +28,11 @@ fn case(target: &TargetFacts) -> Option<Case> {
     }
     let is_small = target.evicted_then_missed > 0;
     let cause = if is_small {
-        "the pool keeps fewer idle connections than run at once, and closes what it needs again within a second"
+        "the pool keeps fewer idle connections than run at once, and closes what it \
+             needs again within a second"
     } else {
-        "the pool is divided by keys (a thread, a name, a credential), and each part keeps its own connections"
+        "the pool is divided by keys (a thread, a name, a credential), and each part \
+             keeps its own connections"
     };
     let case = Case::new(Severity::Warning, cause)
         .at_place(target.target.clone(), Some(Side::Connecting))

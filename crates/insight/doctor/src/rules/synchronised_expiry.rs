@@ -34,7 +34,8 @@ fn case(target: &TargetFacts) -> Option<Case> {
         Case::new(Severity::Note, "connections opened together reach their lifetime or idle limit together")
             .at_place(target.target.clone(), Some(Side::Connecting))
             .seen(format!(
-                "up to {most} connects in a second, every {seconds} s; {aged} connections ended for their age"
+                "up to {most} connects in a second, every {seconds} s; {aged} connections \
+             ended for their age"
             ))
             .helps(Remedy::configuration(
                 "spread the limit by a random tenth or more of it (jitter)",

@@ -41,20 +41,26 @@ fn case(view: &View<'_>, one: &Endpoint, ports: u32) -> Case {
         .seen(format!("{} TIME_WAIT of {ports} ports, {} held in all", one.states.time_wait, one.held))
         .seen(format!("{rate:.1} closes a second of {limit:.1} that the ports allow; {forecast}"))
         .helps(Remedy::code(
-            "keep connections alive and reuse them; read each response to its end, or the connection can't be kept",
+            "keep connections alive and reuse them; read each response to its end, or the \
+             connection can't be kept",
             format!("TIME_WAIT from {} to about 0 in 60 s", one.states.time_wait),
             format!("time_wait of {} falls in `millstream doctor --watch`", one.remote),
         ))
         .helps(Remedy::configuration(
-            "keep at least as many idle connections as run at once: a smaller pool closes the surplus after each burst",
+            "keep at least as many idle connections as run at once: a smaller pool closes \
+             the surplus after each burst",
             "no closes for want of room",
             "closes by the cause of capacity stay 0",
         ))
         .does_not_help(format!(
-            "tcp_fin_timeout: it acts on orphaned FIN_WAIT_2 only ({} here), and TIME_WAIT lasts 60 s whatever it is set to",
+            "tcp_fin_timeout: it acts on orphaned FIN_WAIT_2 only ({} here), and TIME_WAIT \
+             lasts 60 s whatever it is set to",
             one.states.fin_wait_2_orphan,
         ))
-        .does_not_help("lowering tcp_max_tw_buckets: connections would end without TIME_WAIT, and old segments may enter new ones")
+        .does_not_help(
+            "lowering tcp_max_tw_buckets: connections would end without TIME_WAIT, and old \
+             segments may enter new ones",
+        )
 }
 
 fn main_close(target: &TargetFacts) -> Option<(&str, u64)> {

@@ -13,7 +13,7 @@ fn look(view: &View<'_>) -> Look {
     let skipped = view.grown("TcpExt.TCPTimeWaitOverflow")?;
     let limit = view.need_sysctl(LIMIT)?;
     let waits = view.last.gauges.get("TCP.tw").copied().unwrap_or(0);
-    // 80 %: connections.md, row 6.
+    // 80 % is a guess: early enough to act before the first close skips TIME_WAIT.
     if skipped == 0 && percent(waits, limit) < 80 {
         return Ok(vec![]);
     }
@@ -22,7 +22,8 @@ fn look(view: &View<'_>) -> Look {
     let wanted = (((waits as f64) + rate * 60.0) * 1.5) as u64;
     let proposed = wanted.clamp(limit.saturating_mul(2), limit.saturating_mul(16).max(1024));
     let cause = format!(
-        "{LIMIT} = {limit} is reached: connections end without TIME_WAIT, and old segments may enter new ones"
+        "{LIMIT} = {limit} is reached: connections end without TIME_WAIT, and old \
+             segments may enter new ones"
     );
     Ok(vec![
         Case::new(Severity::Warning, cause)

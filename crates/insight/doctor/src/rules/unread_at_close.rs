@@ -24,19 +24,22 @@ fn look(view: &View<'_>) -> Look {
     }
     let mut case = Case::new(
         Severity::Warning,
-        "close() with data unread sends a RST, which may destroy the last response in the peer's buffer",
+        "close() with data unread sends a RST, which may destroy the last response in \
+             the peer's buffer",
     )
     .seen(format!("{resets} closes with unread data on this host in {:.1} s", view.seconds()));
     for target in lost {
         let (count, name) = (target.reset_after_request, &target.target);
         case = case.seen(format!("{count} requests to {name} got a reset after they were written"));
     }
-    Ok(vec![case
-        .helps(Remedy::code(
-            "the server reads (and drops) the rest of the request within a limit, or closes its half and lingers until the peer has read",
+    Ok(vec![
+        case.helps(Remedy::code(
+            "the server reads (and drops) the rest of the request within a limit, or \
+             closes its half and lingers until the peer has read",
             "TCPAbortOnClose grows by 0",
             "TcpExt TCPAbortOnClose stands still",
         ))
         .does_not_help("SO_LINGER with 0: it sends a RST always")
-        .does_not_help("tcp_fin_timeout: no FIN is sent here")])
+        .does_not_help("tcp_fin_timeout: no FIN is sent here"),
+    ])
 }
