@@ -1,5 +1,5 @@
 //! How the program ends: 0 all is well, 1 it could not be done (one line says why), 2 a usage error (said by clap),
-//! 128 and the signal's number when a signal ended it at once.
+//! 128 and the signal's number when a signal ended it at once. The doctor's verdict is 0, 2 (warning) or 3 (critical).
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,6 +13,10 @@ pub(crate) enum Exit {
     Done,
     /// It did not do all it should; what is wrong was said already.
     Failed,
+    /// It ran, and something is wrong with the host: a warning.
+    Warning,
+    /// It ran, and connections of the host fail now.
+    Critical,
     /// This signal ended it at once.
     Signal(u8),
 }
@@ -22,6 +26,8 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Warning => 2,
+            Self::Critical => 3,
             Self::Signal(number) => 128u8.saturating_add(number),
         }
     }

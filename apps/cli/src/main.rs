@@ -1,17 +1,20 @@
-//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it.
+//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it, `doctor` says what is wrong with a host's
+//! connections, `tune` changes the settings that act on it.
 
+mod doctor;
 mod exit;
 mod get;
 mod log;
 mod serve;
 mod signals;
 mod span;
+mod tune;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Serves files over HTTP, and fetches them.
+/// Serves files over HTTP, fetches them, and explains a host's connections.
 #[derive(Parser)]
 #[command(name = "millstream", version, arg_required_else_help = true, max_term_width = 100)]
 struct Program {
@@ -25,6 +28,8 @@ struct Program {
 enum Command {
     Serve(serve::Options),
     Get(get::Options),
+    Doctor(doctor::Options),
+    Tune(tune::Options),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +39,8 @@ fn main() -> ExitCode {
     let outcome = match program.command {
         Command::Serve(options) => serve::run(&options, is_quiet),
         Command::Get(options) => get::run(options, is_quiet),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Tune(options) => tune::run(&options),
     };
     exit::code(outcome)
 }

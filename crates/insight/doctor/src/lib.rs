@@ -1,1 +1,32 @@
 //! Diagnosis of a host's connections: evidence, conclusion, remedy, expected effect, and how it is checked.
+//!
+//! An [`Observation`] is plain data. [`Report::of`] lets 22 rules look at it. A rule speaks only of what it saw, says what
+//! would not help, and says so when its facts are missing.
+//!
+//! ```
+//! use millstream_doctor::{Observation, Report, Verdict};
+//!
+//! let report = Report::of(&Observation::default());
+//! assert_eq!(report.verdict, Verdict::Ok);
+//! // Without samples nothing can be said, and that is said.
+//! assert_eq!(report.not_checked.len(), 22);
+//! ```
+
+mod diagnosis;
+mod engine;
+mod observation;
+mod observe;
+mod report;
+mod rules;
+mod text;
+mod tuning;
+mod view;
+
+pub use diagnosis::{Diagnosis, Remedy, RemedyKind, Setting, Severity};
+pub use engine::{EngineFacts, TargetFacts};
+pub use observation::{
+    Confidence, Descriptors, EXPIRY_STEP_S, Endpoint, Holder, Listener, Observation, Sample, Side, States,
+};
+pub use observe::Observer;
+pub use report::{EndpointRow, Host, NotChecked, Report, Verdict};
+pub use tuning::{Change, Revert};

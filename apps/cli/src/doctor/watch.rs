@@ -1,0 +1,187 @@
+//! The live view: endpoints with their budget, the forecast, and what was found; twice a second.
+
+use std::time::{Duration, Instant};
+
+use millstream::doctor::{EndpointRow, Observer, Report, Severity, Verdict};
+use millstream::{Error, Result};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, Wrap};
+use ratatui::{DefaultTerminal, Frame};
+
+use crate::exit::Exit;
+
+/// A guess: quick enough to see things move, and one dump costs a few milliseconds.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Shows it until somebody has seen enough.
+pub(super) fn run(mut observer: Observer) -> Result<Exit> {
+    let mut terminal = ratatui::try_init().map_err(|error| Error::io(error).with_target("terminal"))?;
+    let outcome = watch(&mut observer, &mut terminal);
+    ratatui::restore();
+    outcome.map(|()| Exit::Done)
+}
+
+fn watch(observer: &mut Observer, terminal: &mut DefaultTerminal) -> Result<()> {
+    loop {
+        observer.sample()?;
+        let report = Report::of(&observer.observation());
+        terminal.draw(|frame| draw(frame, &report)).map_err(Error::io)?;
+        let next = Instant::now() + PERIOD;
+        while let Some(left) = next.checked_duration_since(Instant::now()) {
+            if !event::poll(left).map_err(Error::io)? {
+                break;
+            }
+            match event::read().map_err(Error::io)? {
+                Event::Key(key) if is_end(key) => return Ok(()),
+                Event::Resize(..) => {
+                    terminal.draw(|frame| draw(frame, &report)).map_err(Error::io)?;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_end(key: KeyEvent) -> bool {
+    let is_interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
+}
+
+fn draw(frame: &mut Frame<'_>, report: &Report) {
+    let areas = Layout::vertical([Constraint::Length(2), Constraint::Min(5), Constraint::Percentage(40)]);
+    let [head, middle, foot] = areas.areas(frame.area());
+    frame.render_widget(Paragraph::new(header(report)), head);
+    frame.render_widget(table(report), middle);
+    frame.render_widget(found(report), foot);
+}
+
+fn header(report: &Report) -> Vec<Line<'static>> {
+    let (word, colour) = match report.verdict {
+        Verdict::Critical => (" CRITICAL ", Color::Red),
+        Verdict::Warning => (" WARNING ", Color::Yellow),
+        _ => (" OK ", Color::Green),
+    };
+    let states = report.states.iter().filter(|(_, count)| **count > 0);
+    let states: Vec<_> = states.map(|(name, count)| format!("{name} {count}")).collect();
+    let span = format!("  the last {} s   q quits", report.host.observed_ms / 1000);
+    let first =
+        Line::from(vec![Span::styled(word, Style::new().fg(Color::Black).bg(colour)), Span::raw(span)]);
+    vec![first, Line::from(states.join("  ")).dim()]
+}
+
+fn table(report: &Report) -> Table<'static> {
+    let names = ["endpoint", "estab.", "TIME_WAIT", "/s", "CLOSE_W.", "ports held", "none left", "held by"];
+    let widths = [
+        Constraint::Min(34),
+        Constraint::Length(7),
+        Constraint::Length(9),
+        Constraint::Length(7),
+        Constraint::Length(8),
+        Constraint::Length(24),
+        Constraint::Length(9),
+        Constraint::Min(16),
+    ];
+    // More than any terminal has lines.
+    let rows = report.endpoints.iter().take(200).map(row);
+    Table::new(rows, widths)
+        .header(Row::new(names).style(Style::new().bold()))
+        .block(Block::bordered().title(" endpoints "))
+}
+
+fn row(one: &EndpointRow) -> Row<'static> {
+    let arrow = if one.budget.is_some() { "->" } else { "<-" };
+    let who =
+        one.processes.first().map_or(String::new(), |holder| format!("{} ({})", holder.name, holder.pid));
+    let who =
+        if one.unknown > 0 { format!("{who} {} unknown", one.unknown).trim_start().to_owned() } else { who };
+    let left = match one.seconds_to_exhaustion {
+        Some(0) => Cell::from("now").red(),
+        Some(seconds) => Cell::from(format!("in {seconds} s")).yellow(),
+        None => Cell::from("-"),
+    };
+    Row::new([
+        Cell::from(format!("{} {arrow} {}", one.local, one.remote)),
+        Cell::from(one.established.to_string()),
+        Cell::from(one.time_wait.to_string()),
+        Cell::from(format!("{:.1}", one.time_wait_rate)),
+        Cell::from(one.close_wait.to_string()),
+        one.budget.map_or(Cell::from("-"), |budget| bar(one.used, budget)),
+        left,
+        Cell::from(who),
+    ])
+}
+
+/// How much of the budget is held: ten steps, and the numbers.
+fn bar(used: u32, budget: u32) -> Cell<'static> {
+    let share = f64::from(used) / f64::from(budget.max(1));
+    let full = (share * 10.0).ceil().clamp(0.0, 10.0) as usize;
+    let colour = match share {
+        share if share >= 0.9 => Color::Red,
+        // Half: the kernel's search gets slow there.
+        share if share >= 0.5 => Color::Yellow,
+        _ => Color::Green,
+    };
+    Cell::from(Line::from(vec![
+        Span::styled("█".repeat(full), Style::new().fg(colour)),
+        Span::raw("░".repeat(10 - full)).dim(),
+        Span::raw(format!(" {used}/{budget}")),
+    ]))
+}
+
+fn found(report: &Report) -> Paragraph<'static> {
+    let mut lines = Vec::new();
+    for one in &report.diagnoses {
+        let colour = match one.severity {
+            Severity::Critical => Color::Red,
+            Severity::Warning => Color::Yellow,
+            _ => Color::Blue,
+        };
+        let place = one.endpoint.as_deref().unwrap_or("this host");
+        let head = format!("{} at {place}: ", one.rule);
+        lines.push(Line::from(vec![
+            Span::styled(head, Style::new().fg(colour).bold()),
+            Span::raw(one.cause.clone()),
+        ]));
+        lines.extend(one.remedies.first().map(|remedy| Line::from(format!("  do: {}", remedy.text))));
+        lines.extend(one.not.first().map(|what| Line::from(format!("  not: {what}")).dim()));
+    }
+    if lines.is_empty() {
+        lines.push(Line::from("nothing is wrong"));
+    }
+    Paragraph::new(lines).wrap(Wrap { trim: false }).block(Block::bordered().title(" found "))
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream::doctor::Observation;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn view_fits_every_size_and_shows_what_was_found() {
+        let text = r#"{"ports":100,"samples":[{},{},{"endpoints":[{"local":"10.9.0.1","remote":"10.9.0.2:80",
+            "states":{"time_wait":100},"held":100,"expiries":[0,0,0,0,0,0,0,0,0,0,0,100]}]}]}"#;
+        let observation: Observation = text_to(text);
+        let report = Report::of(&observation);
+        for (width, height) in [(1, 1), (20, 5), (80, 24), (200, 60)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| draw(frame, &report)).unwrap();
+            let shown: String =
+                terminal.backend().buffer().content().iter().map(|cell| cell.symbol()).collect();
+            if width >= 80 {
+                for part in ["CRITICAL", "10.9.0.1 -> 10.9.0.2:80", "ports-exhausted"] {
+                    assert!(shown.contains(part), "{part} at {width}x{height}: {shown}");
+                }
+            }
+        }
+    }
+
+    fn text_to(text: &str) -> Observation {
+        serde_json::from_str(text).unwrap()
+    }
+}

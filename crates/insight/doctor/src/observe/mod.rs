@@ -1,0 +1,192 @@
+//! Looking at the host: dumps, counters, settings and processes become an [`Observation`].
+
+mod descriptors;
+mod dump;
+mod gather;
+mod owners;
+mod read;
+mod socket;
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use millstream_base::Error;
+
+use crate::engine::EngineFacts;
+use crate::observation::{Observation, Sample};
+use dump::Dump;
+use owners::Owners;
+use socket::{Ports, Socket, State};
+
+/// Looks at the network namespace of the thread that made it, again and again.
+///
+/// It remembers which process held which connection, so that TIME_WAIT, which has no process, can be told whose it was.
+///
+/// # Limits
+///
+/// It keeps the last [`Observer::SAMPLES_MAX`] samples, and one entry for each socket of the last dump.
+pub struct Observer {
+    dump: Dump,
+    started: Instant,
+    samples: VecDeque<Sample>,
+    /// Cookies of CLOSE_WAIT and FIN_WAIT_2 in each sample kept.
+    resting: VecDeque<HashSet<u64>>,
+    owners: Owners,
+    endpoint: Option<SocketAddr>,
+    /// How many processes could not be looked into.
+    hidden: usize,
+    blind: Vec<String>,
+    pids: Vec<(u32, String)>,
+}
+
+impl Observer {
+    /// How many samples are kept.
+    pub const SAMPLES_MAX: usize = 120;
+
+    /// Opens the way to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no sock_diag, or does not let us.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            dump: Dump::open()?,
+            started: Instant::now(),
+            samples: VecDeque::new(),
+            resting: VecDeque::new(),
+            owners: Owners::default(),
+            endpoint: None,
+            hidden: 0,
+            blind: Vec::new(),
+            pids: Vec::new(),
+        })
+    }
+
+    /// Looks only at connections from or to this address; what listens is seen always.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: SocketAddr) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Takes a sample: one dump, three small files, and a walk over the processes if sockets appeared that nobody is known to
+    /// hold.
+    ///
+    /// # Errors
+    ///
+    /// The kernel gave no dump. What else is missing is said in [`Observation::unseen`].
+    pub fn sample(&mut self) -> Result<(), Error> {
+        self.blind.clear();
+        let sockets = self.dump.all()?;
+        self.learn_owners(&sockets);
+        let resting: HashSet<_> =
+            sockets.iter().filter(|one| is_resting(one)).map(|one| one.cookie).collect();
+        let range = read::port_range().unwrap_or_else(|| {
+            self.blind.push("the range of local ports could not be read".to_owned());
+            0..=u16::MAX
+        });
+        let ports = Ports::of(&sockets, range);
+        if self.samples.len() == Self::SAMPLES_MAX {
+            self.samples.pop_front();
+            self.resting.pop_front();
+        }
+        self.resting.push_back(resting);
+        let kept = self.resting.front().expect("one was pushed just now");
+        let wanted: Vec<Socket> =
+            sockets.iter().filter(|one| is_wanted(one, self.endpoint)).copied().collect();
+        let mut sample = gather::sample(&wanted, &ports, &self.owners, kept);
+        sample.at_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match read::counters() {
+            Ok((counters, gauges)) => (sample.counters, sample.gauges) = (counters, gauges),
+            Err(error) => self.blind.push(format!("counters: {error}")),
+        }
+        self.samples.push_back(sample);
+        Ok(())
+    }
+
+    /// What was seen so far.
+    pub fn observation(&self) -> Observation {
+        let (sysctls, ports) = read::sysctls();
+        let mut unseen = self.blind.clone();
+        if self.hidden > 0 {
+            unseen.push(format!(
+                "{} processes may not be looked into without root: their sockets have no name",
+                self.hidden
+            ));
+        }
+        let mut samples: Vec<_> = self.samples.iter().cloned().collect();
+        if let Some(first) = samples.first().map(|first| first.at_ms) {
+            samples.iter_mut().for_each(|sample| sample.at_ms -= first);
+        }
+        let descriptors = self.pids.iter().filter_map(|(pid, name)| descriptors::read(*pid, name)).collect();
+        Observation { samples, sysctls, ports, descriptors, unseen, engine: None }
+    }
+
+    fn learn_owners(&mut self, sockets: &[Socket]) {
+        let missing = self.owners.missing(sockets);
+        let found = if missing.is_empty() {
+            Vec::new()
+        } else {
+            match read::holders(&missing) {
+                Ok((found, hidden)) => {
+                    self.hidden = hidden;
+                    found
+                }
+                Err(error) => {
+                    self.blind.push(format!("processes: {error}"));
+                    Vec::new()
+                }
+            }
+        };
+        self.owners.learn(found, sockets);
+        self.pids = self.owners.processes();
+    }
+}
+
+impl Observation {
+    /// Adds what an engine knows.
+    #[must_use]
+    pub fn with_engine(mut self, facts: EngineFacts) -> Self {
+        self.engine = Some(facts);
+        self
+    }
+}
+
+fn is_resting(one: &Socket) -> bool {
+    matches!(one.state, State::CloseWait | State::FinWait2)
+}
+
+fn is_wanted(one: &Socket, endpoint: Option<SocketAddr>) -> bool {
+    let Some(endpoint) = endpoint else { return true };
+    one.state == State::Listen
+        || socket::is_same(one.local, endpoint)
+        || socket::is_same(one.remote, endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Side;
+
+    #[test]
+    fn sides_follow_what_listens() {
+        let at = |last: u8, port: u16| SocketAddr::from(([10, 9, 0, last], port));
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        let sockets = [
+            Socket::plain(State::Listen, at(2, 80), any),
+            Socket::plain(State::TimeWait, at(1, 40_000), at(2, 80)),
+            Socket::plain(State::Established, at(2, 80), at(1, 40_001)),
+        ];
+        let ports = Ports::of(&sockets, 40_000..=40_099);
+        assert_eq!(ports.side(&sockets[1]), Side::Connecting);
+        assert_eq!(ports.side(&sockets[2]), Side::Listening);
+        let sample = gather::sample(&sockets, &ports, &Owners::default(), &HashSet::new());
+        let seen: Vec<_> = sample.endpoints.iter().map(|one| (one.name(), one.held, one.unknown)).collect();
+        assert_eq!(
+            seen,
+            [("10.9.0.1 -> 10.9.0.2:80".to_owned(), 1, 1), ("10.9.0.2:80 <- *".to_owned(), 0, 1)]
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! The doctor looks at real sockets, in network namespaces that the tests make.
+
+mod incident;
+mod namespace;
+mod rows;

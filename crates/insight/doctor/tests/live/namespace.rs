@@ -1,0 +1,101 @@
+//! A network namespace for one test: 100 ports, two addresses, nobody else.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use millstream_doctor::{Observer, Report, Sample};
+use nix::sched::{CloneFlags, unshare};
+use socket2::{Domain, Socket, Type};
+
+/// Where tests connect from and to.
+pub(crate) const CLIENT: [u8; 4] = [10, 9, 0, 1];
+pub(crate) const SERVER: [u8; 4] = [10, 9, 0, 2];
+
+/// Runs a test in a fresh namespace, on a thread of its own. Without the right to make one it says so, and passes.
+pub(crate) fn inside(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            eprintln!("skipped: no network namespace: {error}");
+            return;
+        }
+        for arguments in
+            ["link set lo up", "address add 10.9.0.1/32 dev lo", "address add 10.9.0.2/32 dev lo"]
+        {
+            let status =
+                Command::new("ip").args(arguments.split(' ')).status().expect("a fresh namespace allows it");
+            assert!(status.success(), "ip {arguments}");
+        }
+        set("net/ipv4/ip_local_port_range", "40000 40099");
+        set("net/ipv4/tcp_tw_reuse", "0");
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A setting of this namespace.
+pub(crate) fn set(name: &str, value: &str) {
+    std::fs::write(format!("/proc/sys/{name}"), value).expect("a fresh namespace allows it");
+}
+
+pub(crate) fn listen() -> (TcpListener, SocketAddr) {
+    // Outside the range of the namespace, where nobody else is.
+    let address = SocketAddr::from((SERVER, 8080));
+    (TcpListener::bind(address).expect("a fresh namespace allows it"), address)
+}
+
+/// A socket bound to the client's address; with one destination it makes no difference that bind chooses the port.
+pub(crate) fn socket() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a fresh namespace allows it");
+    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).expect("a fresh namespace allows it");
+    socket
+}
+
+/// A connection, client's end first.
+pub(crate) fn pair(listener: &TcpListener, to: SocketAddr) -> (TcpStream, TcpStream) {
+    let socket = socket();
+    socket.connect(&to.into()).expect("a fresh namespace allows it");
+    (socket.into(), listener.accept().expect("a fresh namespace allows it").0)
+}
+
+pub(crate) fn pairs(
+    listener: &TcpListener,
+    to: SocketAddr,
+    count: usize,
+) -> (Vec<TcpStream>, Vec<TcpStream>) {
+    (0..count).map(|_| pair(listener, to)).unzip()
+}
+
+/// Looks until it sees this; what was seen on the way is forgotten.
+pub(crate) fn until(is_there: impl Fn(&Sample) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut observer = Observer::new().expect("a fresh namespace allows it");
+        observer.sample().expect("a fresh namespace allows it");
+        let observation = observer.observation();
+        if observation.samples.last().is_some_and(&is_there) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not seen: {:#?}", observation.samples);
+        std::thread::yield_now();
+    }
+}
+
+/// Three samples of what is there; `between` happens before each.
+pub(crate) fn report(mut between: impl FnMut(usize)) -> Report {
+    let mut observer = Observer::new().expect("a fresh namespace allows it");
+    for at in 0..3 {
+        between(at);
+        observer.sample().expect("a fresh namespace allows it");
+    }
+    Report::of(&observer.observation())
+}
+
+/// Exactly this diagnosis.
+#[track_caller]
+pub(crate) fn expect(report: &Report, row: u8) {
+    let rows: Vec<_> = report.diagnoses.iter().map(|one| one.row).collect();
+    assert_eq!(rows, [row], "{}", report.to_text());
+}
