@@ -5,7 +5,7 @@ mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream::doctor::{Observation, Observer, Report, Verdict};
 use millstream::{Error, Result};
@@ -35,11 +35,15 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
 pub(crate) fn observe(endpoint: Option<SocketAddr>, span: Duration) -> Result<Observation> {
     let mut observer = observer(endpoint)?;
     let (count, pause) = rhythm(span);
+    let started = Instant::now();
     for at in 0..count {
-        if at > 0 {
-            std::thread::sleep(pause);
-        }
+        let due = pause.saturating_mul(u32::try_from(at).unwrap_or(u32::MAX));
+        std::thread::sleep(due.saturating_sub(started.elapsed()));
         observer.sample()?;
+        // Where a dump takes longer than the pause, fewer have to do.
+        if at + 1 >= Observation::SAMPLES_MIN && started.elapsed() >= span {
+            break;
+        }
     }
     Ok(observer.observation())
 }
