@@ -17,8 +17,8 @@ pub(crate) fn sample(sockets: &[Socket], ports: &Ports, owners: &Owners, kept: &
     for one in sockets {
         match one.state {
             State::Listen => listeners.push(listener(one, owners)),
-            State::Bound if ports.is_automatic(one.local.port()) => bound.push(one),
-            State::Bound => {}
+            State::BoundInactive if ports.is_automatic(one.local.port()) => bound.push(one),
+            State::BoundInactive => {}
             _ => {
                 let side = ports.side(one);
                 let (local, remote) = names(one, side);

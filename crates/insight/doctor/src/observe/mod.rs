@@ -16,7 +16,7 @@ use millstream_base::Error;
 
 use crate::engine::EngineFacts;
 use crate::observation::{Observation, Sample};
-use dump::Dump;
+use millstream_sockets::Diag;
 use owners::Owners;
 use socket::{Ports, Socket, State};
 
@@ -28,7 +28,7 @@ use socket::{Ports, Socket, State};
 ///
 /// It keeps the last [`Observer::SAMPLES_MAX`] samples, and one entry for each socket of the last dump.
 pub struct Observer {
-    dump: Dump,
+    diag: Diag,
     started: Instant,
     samples: VecDeque<Sample>,
     /// Cookies of CLOSE_WAIT and FIN_WAIT_2 in each sample kept.
@@ -52,7 +52,7 @@ impl Observer {
     /// The kernel has no sock_diag, or does not let us.
     pub fn new() -> Result<Self, Error> {
         Ok(Self {
-            dump: Dump::open()?,
+            diag: Diag::open().map_err(dump::failed)?,
             started: Instant::now(),
             samples: VecDeque::new(),
             resting: VecDeque::new(),
@@ -79,7 +79,7 @@ impl Observer {
     /// The kernel gave no dump. What else is missing is said in [`Observation::unseen`].
     pub fn sample(&mut self) -> Result<(), Error> {
         self.blind.clear();
-        let sockets = self.dump.all()?;
+        let sockets = dump::all(&mut self.diag)?;
         self.learn_owners(&sockets);
         let resting: HashSet<_> =
             sockets.iter().filter(|one| is_resting(one)).map(|one| one.cookie).collect();
@@ -129,16 +129,9 @@ impl Observer {
         let found = if missing.is_empty() {
             Vec::new()
         } else {
-            match read::holders(&missing) {
-                Ok((found, hidden)) => {
-                    self.hidden = hidden;
-                    found
-                }
-                Err(error) => {
-                    self.blind.push(format!("processes: {error}"));
-                    Vec::new()
-                }
-            }
+            let (found, hidden) = read::holders(&missing);
+            self.hidden = hidden;
+            found
         };
         self.owners.learn(found, sockets);
         self.pids = self.owners.processes();

@@ -7,31 +7,26 @@
 
 use std::collections::HashMap;
 
+use millstream_sockets::Process;
+
 use super::socket::Socket;
 use crate::observation::{Confidence, Holder};
-
-/// A process.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
-    pub(crate) name: String,
-}
 
 /// What is remembered of owners. Bounded by the number of sockets in the last dump.
 #[derive(Default)]
 pub(crate) struct Owners {
     by_cookie: HashMap<u64, Process>,
-    by_inode: HashMap<u64, Process>,
+    by_inode: HashMap<u32, Process>,
 }
 
 impl Owners {
     /// Inodes whose process is not known yet.
-    pub(crate) fn missing(&self, sockets: &[Socket]) -> Vec<u64> {
+    pub(crate) fn missing(&self, sockets: &[Socket]) -> Vec<u32> {
         let inodes = sockets.iter().map(|one| one.inode);
         inodes.filter(|inode| *inode != 0 && !self.by_inode.contains_key(inode)).collect()
     }
 
-    pub(crate) fn learn(&mut self, found: impl IntoIterator<Item = (u64, Process)>, sockets: &[Socket]) {
+    pub(crate) fn learn(&mut self, found: impl IntoIterator<Item = (u32, Process)>, sockets: &[Socket]) {
         self.by_inode.extend(found);
         for one in sockets.iter().filter(|one| one.inode != 0) {
             if let Some(process) = self.by_inode.get(&one.inode) {
@@ -103,7 +98,7 @@ mod tests {
     use super::super::socket::State;
     use super::*;
 
-    fn socket(port: u16, cookie: u64, inode: u64) -> Socket {
+    fn socket(port: u16, cookie: u64, inode: u32) -> Socket {
         let local = ([10, 9, 0, 1], port).into();
         let remote = ([10, 9, 0, 2], 80).into();
         let state = if inode == 0 { State::TimeWait } else { State::Established };

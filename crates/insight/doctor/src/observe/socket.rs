@@ -4,44 +4,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+pub(crate) use millstream_sockets::State;
+
 use crate::observation::Side;
-
-/// The states of TCP, as the kernel numbers them (include/net/tcp_states.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum State {
-    Established,
-    SynSent,
-    SynRecv,
-    FinWait1,
-    FinWait2,
-    TimeWait,
-    CloseWait,
-    LastAck,
-    Listen,
-    Closing,
-    /// Bound, and neither connected nor listening.
-    Bound,
-}
-
-impl State {
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            1 => Self::Established,
-            2 => Self::SynSent,
-            3 | 12 => Self::SynRecv,
-            4 => Self::FinWait1,
-            5 => Self::FinWait2,
-            6 => Self::TimeWait,
-            // CLOSE: only bound sockets are listed with it. BOUND_INACTIVE has a number of its own in requests.
-            7 | 13 => Self::Bound,
-            8 => Self::CloseWait,
-            9 => Self::LastAck,
-            10 => Self::Listen,
-            11 => Self::Closing,
-            _ => return None,
-        })
-    }
-}
 
 /// One line of a dump.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,7 +17,7 @@ pub(crate) struct Socket {
     /// It stays the same for all of a connection's life, TIME_WAIT included.
     pub(crate) cookie: u64,
     /// Zero if no process holds it.
-    pub(crate) inode: u64,
+    pub(crate) inode: u32,
     /// What is left of TIME_WAIT.
     pub(crate) rest_ms: u64,
     pub(crate) retransmits: u8,

@@ -1,38 +1,17 @@
 //! A network namespace for one test: 100 ports, two addresses, nobody else.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use millstream_doctor::{Observer, Report, Sample};
-use nix::sched::{CloneFlags, unshare};
+use millstream_peers::netns::Namespace;
+pub(crate) use millstream_peers::netns::{CLIENT, SERVER};
+use millstream_peers::or_skip;
 use socket2::{Domain, Socket, Type};
 
-/// Where tests connect from and to.
-pub(crate) const CLIENT: [u8; 4] = [10, 9, 0, 1];
-pub(crate) const SERVER: [u8; 4] = [10, 9, 0, 2];
-
-/// Runs a test in a fresh namespace, on a thread of its own. Without the right to make one it says so, and passes.
-pub(crate) fn inside(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: no network namespace: {error}");
-            return;
-        }
-        for arguments in
-            ["link set lo up", "address add 10.9.0.1/32 dev lo", "address add 10.9.0.2/32 dev lo"]
-        {
-            let status =
-                Command::new("ip").args(arguments.split(' ')).status().expect("a fresh namespace allows it");
-            assert!(status.success(), "ip {arguments}");
-        }
-        set("net/ipv4/ip_local_port_range", "40000 40099");
-        set("net/ipv4/tcp_tw_reuse", "0");
-        test();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
+/// Runs a test in a fresh namespace. Without the right to make one it says so, and passes.
+pub(crate) fn inside(test: impl FnOnce() + Send) {
+    or_skip!(Namespace::run(|_| test()));
 }
 
 /// A setting of this namespace.
