@@ -1,4 +1,5 @@
-//! How the program ends: 0 all is well, 1 it could not be done (one line says why), 2 a usage error (said by clap),
+//! How the program ends: 0 all is well, 1 it could not be done (one line says why), 2 a usage error (said by clap)
+//! or a run that met errors (`bench`),
 //! 128 and the signal's number when a signal ended it at once.
 
 use std::io::Write;
@@ -13,6 +14,8 @@ pub(crate) enum Exit {
     Done,
     /// It did not do all it should; what is wrong was said already.
     Failed,
+    /// It ran to its end and reports errors.
+    WithErrors,
     /// This signal ended it at once.
     Signal(u8),
 }
@@ -22,6 +25,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::WithErrors => 2,
             Self::Signal(number) => 128u8.saturating_add(number),
         }
     }

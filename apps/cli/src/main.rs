@@ -1,5 +1,6 @@
-//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it.
+//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it, `bench` loads a server.
 
+mod bench;
 mod exit;
 mod get;
 mod log;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Serves files over HTTP, and fetches them.
+/// Serves files over HTTP, fetches them, and loads servers.
 #[derive(Parser)]
 #[command(name = "millstream", version, arg_required_else_help = true, max_term_width = 100)]
 struct Program {
@@ -25,6 +26,7 @@ struct Program {
 enum Command {
     Serve(serve::Options),
     Get(get::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match program.command {
         Command::Serve(options) => serve::run(&options, is_quiet),
         Command::Get(options) => get::run(options, is_quiet),
+        Command::Bench(options) => bench::run(options, is_quiet),
     };
     exit::code(outcome)
 }
