@@ -1,5 +1,5 @@
-//! How the program ends: 0 all is well, 1 it could not be done (one line says why), 2 a usage error (said by clap),
-//! 128 and the signal's number when a signal ended it at once. The doctor's verdict is 0, 2 (warning) or 3 (critical).
+//! How the program ends: 0 all is well, 1 it could not be done (one line says why), 2 a usage error (said by clap) or a `bench` that
+//! met errors, 128 and the signal's number when a signal ended it at once. The doctor's verdict is 0, 2 (warning) or 3 (critical).
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Done,
     /// It did not do all it should; what is wrong was said already.
     Failed,
-    /// It ran, and something is wrong with the host: a warning.
+    /// It ran, and something is wrong: a warning of the doctor, errors in a bench.
     Warning,
     /// It ran, and connections of the host fail now.
     Critical,

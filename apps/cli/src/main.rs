@@ -1,6 +1,7 @@
-//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it, `doctor` says what is wrong with a host's
-//! connections, `tune` changes the settings that act on it.
+//! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it, `bench` loads a server, `doctor` says what is
+//! wrong with a host's connections, `tune` changes the settings that act on it.
 
+mod bench;
 mod doctor;
 mod exit;
 mod get;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Serves files over HTTP, fetches them, and explains a host's connections.
+/// Serves files over HTTP, fetches them, loads servers, and explains a host's connections.
 #[derive(Parser)]
 #[command(name = "millstream", version, arg_required_else_help = true, max_term_width = 100)]
 struct Program {
@@ -28,6 +29,7 @@ struct Program {
 enum Command {
     Serve(serve::Options),
     Get(get::Options),
+    Bench(bench::Options),
     Doctor(doctor::Options),
     Tune(tune::Options),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match program.command {
         Command::Serve(options) => serve::run(&options, is_quiet),
         Command::Get(options) => get::run(options, is_quiet),
+        Command::Bench(options) => bench::run(options, is_quiet),
         Command::Doctor(options) => doctor::run(&options),
         Command::Tune(options) => tune::run(&options),
     };

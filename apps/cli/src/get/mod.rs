@@ -1,7 +1,7 @@
 //! `millstream get`: URLs to standard output or files.
 
 mod data;
-mod options;
+pub(crate) mod options;
 mod plan;
 mod progress;
 mod resume;

@@ -58,7 +58,7 @@ pub(crate) struct Options {
 }
 
 /// With `http://` in front where there is no scheme, as people type it.
-fn url(text: &str) -> Result<Url, String> {
+pub(crate) fn url(text: &str) -> Result<Url, String> {
     let url = if text.contains("://") { text.parse() } else { format!("http://{text}").parse() };
     url.map_err(|error: millstream::Error| error.to_string())
 }
@@ -78,13 +78,13 @@ fn proxy(text: &str) -> Result<Way, String> {
 }
 
 /// Any token (RFC 9110 §9.1), but none that makes a tunnel of the connection.
-fn method(text: &str) -> Result<Method, String> {
+pub(crate) fn method(text: &str) -> Result<Method, String> {
     let method = Method::from_bytes(text.as_bytes()).map_err(|_| "a method is a word like GET or PURGE")?;
     if method == Method::CONNECT { Err("CONNECT is for proxies: see --proxy".to_owned()) } else { Ok(method) }
 }
 
 /// `Name: value`.
-fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("want NAME: VALUE")?;
     let name: HeaderName = name.trim_end().parse().map_err(|_| format!("{name:?} can't name a field"))?;
     if ["host", "content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {

@@ -1,5 +1,6 @@
 //! The real program: what it prints, what it writes, how it ends.
 
+mod bench;
 mod doctor;
 mod get;
 mod get_request;
