@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use millstream_base::{Deadline, EngineId, Error, Phase, Result, Seen, Slot as WorkerSlot};
+use millstream_base::{Deadline, EngineId, Error, Kind, Phase, Result, Seen, Slot as WorkerSlot};
 use millstream_pool::{Bucket, EvictCause, Grant, Pool, PoolOptions};
 use millstream_ports::LocalPorts;
 use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
@@ -17,6 +17,7 @@ use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 use crate::dialer::{self, LentOf};
 use crate::habits::AllHabits;
 use crate::lease::shard;
+use crate::pressure::Pressure;
 use crate::retry::{Budget, may_retry};
 use crate::slot::{self, Slot};
 use crate::stats::{self, Event, Stats};
@@ -36,6 +37,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) stats: Stats,
     pub(crate) habits: AllHabits,
     budget: Budget,
+    pressure: Pressure,
     workers: Box<[Worker]>,
     next_home: AtomicUsize,
 }
@@ -118,6 +120,7 @@ impl<P: Protocol> Client<P> {
             stats: Stats::new(engine),
             habits: AllHabits::default(),
             budget: Budget::new(),
+            pressure: Pressure::new(),
             workers,
             next_home: AtomicUsize::new(0),
         });
@@ -261,8 +264,30 @@ impl<P: Protocol> Shared<P> {
         }
     }
 
-    /// A session from stock, from another caller, or a new one.
+    /// A session from stock, from another caller, or a new one; where no local port is free, as soon as one is.
     async fn checkout(
+        self: &Arc<Self>,
+        target: &Target,
+        bucket: &Arc<Bucket<Slot<P::Session>>>,
+        deadline: Deadline,
+    ) -> Result<Lease<P>> {
+        let limit = deadline.earlier(Deadline::after(now(), self.options.checkout_timeout));
+        let mut short = match self.try_checkout(target, bucket, deadline).await {
+            Err(error) if error.kind() == Kind::PortsExhausted => error,
+            outcome => return outcome,
+        };
+        self.stats.count(Event::PortsShort);
+        let Some(mut turn) = self.pressure.turn(self.home(), limit).await else { return Err(short) };
+        while turn.pause(self.home(), limit).await {
+            match self.try_checkout(target, bucket, deadline).await {
+                Err(error) if error.kind() == Kind::PortsExhausted => short = error,
+                outcome => return outcome,
+            }
+        }
+        Err(short)
+    }
+
+    async fn try_checkout(
         self: &Arc<Self>,
         target: &Target,
         bucket: &Arc<Bucket<Slot<P::Session>>>,

@@ -12,6 +12,7 @@ mod farewell;
 mod habits;
 mod lease;
 mod options;
+mod pressure;
 mod protocol;
 mod resolver;
 mod retry;

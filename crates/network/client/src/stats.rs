@@ -21,9 +21,11 @@ pub(crate) enum Event {
     Retried,
     Dialled,
     DialFailed,
+    /// No local port was free: the call waits for one.
+    PortsShort,
 }
 
-const EVENTS: usize = 5;
+const EVENTS: usize = 6;
 
 impl Stats {
     pub(crate) fn new(engine: &Engine) -> Self {
@@ -68,4 +70,5 @@ const COUNTED: [(Event, &str, &str); EVENTS] = [
     (Event::Retried, "millstream_client_retries", "Calls tried again on a fresh connection"),
     (Event::Dialled, "millstream_client_dials", "Connections made"),
     (Event::DialFailed, "millstream_client_dial_failures", "Connections that could not be made"),
+    (Event::PortsShort, "millstream_client_port_waits", "Calls that waited since no local port was free"),
 ];

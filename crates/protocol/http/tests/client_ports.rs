@@ -5,11 +5,15 @@
 
 mod client_world;
 
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
-use client_world::{World, block_on, raise_open_files, url};
+use client_world::{World, block_on, ms, ok, raise_open_files, url};
+use millstream_base::{Kind, Seen};
 use millstream_http::HttpClient;
-use millstream_peers::netns::Namespace;
+use millstream_peers::eventually;
+use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
 use millstream_peers::or_skip;
 use tokio::sync::Semaphore;
@@ -80,6 +84,53 @@ fn server_that_closes_after_seven_requests_costs_no_port() {
 #[test]
 fn server_that_closes_after_each_request_costs_no_port() {
     check(1);
+}
+
+/// A server that says which clients it has, and answers only those that speak. Its end closes first, when it is told to.
+fn holding_server() -> (SocketAddr, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind((SERVER, 8080)).expect("nobody else listens");
+    let (address, held) = (listener.local_addr().expect("it is bound"), Arc::new(Mutex::new(Vec::new())));
+    let holds = held.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut speaking = stream.try_clone().expect("descriptors are there");
+            holds.lock().expect("nobody panics").push(stream);
+            std::thread::spawn(move || {
+                while speaking.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {
+                    let _ = speaking.write_all(ok("hello").as_bytes());
+                }
+            });
+        }
+    });
+    (address, held)
+}
+
+#[test]
+fn caller_without_a_port_waits_until_one_is_free_or_its_time_is_over() {
+    or_skip!(Namespace::run(|_| {
+        let (address, held) = holding_server();
+        // Another program has all hundred ports of this destination.
+        let mut taken: Vec<TcpStream> = std::iter::from_fn(|| TcpStream::connect(address).ok()).collect();
+        assert_eq!(taken.len(), 100);
+        eventually("the server has them all", || held.lock().expect("nobody panics").len() == 100);
+        let world = World::new();
+        block_on(async {
+            let call = || world.client.get(url(address, "/"));
+            let error = call().timeout(ms(50)).send().await.expect_err("no port is free");
+            assert_eq!((error.kind(), error.seen()), (Kind::PortsExhausted, Seen::No), "{error}");
+
+            let calls: Vec<_> = (0..20).map(|_| tokio::spawn(call().send())).collect();
+            // One connection ends, the server's end first: its port is free at once.
+            drop(held.lock().expect("nobody panics").remove(0).shutdown(Shutdown::Both));
+            assert_eq!(taken[0].read(&mut [0]).expect("a good end"), 0);
+            taken.remove(0);
+            for call in calls {
+                let reply = call.await.expect("no panic").expect("served");
+                assert_eq!(reply.text().await.expect("text"), "hello");
+            }
+        });
+        assert_eq!(world.client.pool_stats().open, 1, "one port, one connection, twenty calls");
+    }));
 }
 
 #[test]
