@@ -75,7 +75,8 @@ fn busy_connections_are_answered_and_then_close() {
     let running = server.running.clone();
     let stopping = std::thread::spawn(move || block_on(running.stop(PATIENCE)));
     eventually("the listener is closed", || RawConn::try_connect(server.address).is_err());
-    assert_eq!(server.running.open_connections(), 50);
+    // A try that still came in time is accepted, and leaves again.
+    eventually("only the busy ones are left", || server.running.open_connections() == 50);
     leaves.open();
     for mut conn in conns {
         assert_eq!(conn.read_to_fin(), b"last words\n");
