@@ -1,6 +1,7 @@
 //! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it, `doctor` says what is wrong with a host's
-//! connections, `tune` changes the settings that act on it.
+//! connections, `tune` changes the settings that act on it, `demo` plays incidents.
 
+mod demo;
 mod doctor;
 mod exit;
 mod get;
@@ -30,6 +31,7 @@ enum Command {
     Get(get::Options),
     Doctor(doctor::Options),
     Tune(tune::Options),
+    Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Get(options) => get::run(options, is_quiet),
         Command::Doctor(options) => doctor::run(&options),
         Command::Tune(options) => tune::run(&options),
+        Command::Demo(options) => demo::run(options, is_quiet),
     };
     exit::code(outcome)
 }

@@ -1,5 +1,6 @@
 //! The real program: what it prints, what it writes, how it ends.
 
+mod demo;
 mod doctor;
 mod get;
 mod get_request;
