@@ -1,7 +1,8 @@
 //! The `millstream` program: `serve` gives a folder to the web, `get` fetches from it, `bench` loads a server, `doctor` says what is
-//! wrong with a host's connections, `tune` changes the settings that act on it.
+//! wrong with a host's connections, `tune` changes the settings that act on it, `demo` plays incidents.
 
 mod bench;
+mod demo;
 mod doctor;
 mod exit;
 mod get;
@@ -32,6 +33,7 @@ enum Command {
     Bench(bench::Options),
     Doctor(doctor::Options),
     Tune(tune::Options),
+    Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(options, is_quiet),
         Command::Doctor(options) => doctor::run(&options),
         Command::Tune(options) => tune::run(&options),
+        Command::Demo(options) => demo::run(options, is_quiet),
     };
     exit::code(outcome)
 }
