@@ -34,8 +34,9 @@ pub(crate) struct Scene {
 const PAUSE: Duration = Duration::from_millis(30);
 /// Between two scenes.
 const SCENE: Duration = Duration::from_millis(500);
-/// How much later than the last request was due its answer may be: longer than a client waits for it.
-const LATENESS: Duration = Duration::from_secs(3);
+/// So long no request ended, though each ends within [`PATIENCE`](super::play::PATIENCE): an actor hangs. Lateness is no such sign:
+/// a busy machine plays slowly, and the count of requests bounds that.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Plays it, in the network of this thread. `watch` is shown a scene twice a second.
 ///
@@ -55,10 +56,12 @@ pub(crate) fn play(
     let mut clients = clients.collect::<Result<Vec<_>>>()?;
     let (started, wanted) = (Instant::now(), CLIENTS.iter().map(|role| role.count(span)).sum::<u32>());
     let mut scenes = 0;
+    let mut progress = (0, started);
     for look in 1u32.. {
         std::thread::sleep((PAUSE * look).saturating_sub(started.elapsed()));
         // Before the sample, so that the last one has seen all of it.
-        let is_over = tally.answered() + tally.failed() >= wanted;
+        let ended = tally.answered() + tally.failed();
+        let is_over = ended >= wanted;
         observer.sample()?;
         if is_over || started.elapsed() >= SCENE * (scenes + 1) {
             scenes += 1;
@@ -72,7 +75,10 @@ pub(crate) fn play(
                 return Err(actor.complaint());
             }
         }
-        if started.elapsed() > span + LATENESS {
+        if ended > progress.0 {
+            progress = (ended, Instant::now());
+        }
+        if progress.1.elapsed() > SILENCE {
             return Err(Error::new(Kind::Timeout, Origin::Local, "the actors do not come to an end"));
         }
     }

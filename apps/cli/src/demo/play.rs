@@ -35,7 +35,7 @@ const ANSWER: &str = "hello\n";
 /// How long the server takes: as one with a database behind it, and less than the 50 ms between two requests of the busiest client.
 const WORK: Duration = Duration::from_millis(35);
 /// On loopback everything else is over in less than a millisecond, unless the machine stands still.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 fn call_me(name: &str) {
     // Only for those who look: without it the part is played all the same.
