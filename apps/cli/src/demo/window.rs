@@ -17,9 +17,11 @@ use super::room::PORTS;
 const FIRST: u16 = 20_000;
 const TRIES: u16 = 100;
 
-/// The first port of a window in which every port is free at this moment.
+/// The first port of a window in which every port is free at this moment. Two plays at once begin to look at different places.
 pub(crate) fn find() -> Option<u16> {
-    (0..TRIES).map(|at| FIRST + at * PORTS).find(|&first| ports(first).all(|port| bind(port).is_ok()))
+    let begin = u16::try_from(std::process::id() % u32::from(TRIES)).unwrap_or(0);
+    let mut windows = (begin..begin + TRIES).map(|at| FIRST + at % TRIES * PORTS);
+    windows.find(|&first| ports(first).all(|port| bind(port).is_ok()))
 }
 
 /// A connection from the first port that is free.
