@@ -1,47 +1,24 @@
 //! `millstream doctor` and `millstream tune` as people and scripts run them.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 
 use millstream::doctor::Observer;
-use millstream_peers::Folder;
-use nix::sched::{CloneFlags, unshare};
+use millstream_peers::netns::{CLIENT, Namespace, SERVER};
+use millstream_peers::{Folder, or_skip};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::program::run;
 
-const SERVER: ([u8; 4], u16) = ([10, 9, 0, 2], 8080);
-
 /// Runs a test in a network namespace with 100 ports; what it starts is in there too. Without the right it says so.
-fn inside(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: no network namespace: {error}");
-            return;
-        }
-        for arguments in
-            ["link set lo up", "address add 10.9.0.1/32 dev lo", "address add 10.9.0.2/32 dev lo"]
-        {
-            assert!(
-                Command::new("ip").args(arguments.split(' ')).status().expect("ip runs").success(),
-                "{arguments}"
-            );
-        }
-        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40099").expect("it is ours");
-        set_reuse("0");
+fn inside(test: impl FnOnce() + Send) {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
         test();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
+    }));
 }
 
 const REUSE: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
-
-fn set_reuse(value: &str) {
-    std::fs::write(REUSE, value).expect("it is ours");
-}
 
 fn reuse() -> String {
     std::fs::read_to_string(REUSE).expect("it is there").trim().to_owned()
@@ -49,11 +26,11 @@ fn reuse() -> String {
 
 /// So many connections, ended by the client first.
 fn leave_time_wait(count: usize) {
-    let listener = TcpListener::bind(SocketAddr::from(SERVER)).expect("nobody else is here");
+    let listener = TcpListener::bind(SocketAddr::from((SERVER, 8080))).expect("nobody else is here");
     let pair = |_| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from(([10, 9, 0, 1], 0)).into()).expect("a port");
-        socket.connect(&SocketAddr::from(SERVER).into()).expect("a listener");
+        socket.bind(&SocketAddr::from((CLIENT, 0)).into()).expect("a port");
+        socket.connect(&SocketAddr::from((SERVER, 8080)).into()).expect("a listener");
         (TcpStream::from(socket), listener.accept().expect("it came").0)
     };
     let (clients, servers): (Vec<_>, Vec<_>) = (0..count).map(pair).unzip();

@@ -48,7 +48,8 @@ fn closed(listener: &TcpListener) -> (SocketAddr, SocketAddr) {
 
 #[test]
 fn connection_is_seen_open_half_closed_and_waiting() {
-    or_skip!(Namespace::run(|_| {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
         let listener = TcpListener::bind(at()).unwrap();
         let (mut client, mut server) = pair(&listener);
         client.write_all(b"hello").unwrap();
@@ -171,6 +172,7 @@ fn filters_of_the_kernel_take_what_the_whole_dump_has() {
 #[test]
 fn one_socket_is_found_and_ended_and_its_port_is_free() {
     or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
         namespace.set("net.ipv4.ip_local_port_range", "40000 40000");
         let listener = TcpListener::bind(at()).unwrap();
         let (local, remote) = closed(&listener);
@@ -194,7 +196,8 @@ fn one_socket_is_found_and_ended_and_its_port_is_free() {
 
 #[test]
 fn ends_of_connections_are_told_as_they_come() {
-    or_skip!(Namespace::run(|_| {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
         let listener = TcpListener::bind(at()).unwrap();
         let mut feed = Destroyed::subscribe().unwrap();
         assert!(feed.take().unwrap().is_empty());

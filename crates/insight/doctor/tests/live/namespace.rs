@@ -11,7 +11,10 @@ use socket2::{Domain, Socket, Type};
 
 /// Runs a test in a fresh namespace. Without the right to make one it says so, and passes.
 pub(crate) fn inside(test: impl FnOnce() + Send) {
-    or_skip!(Namespace::run(|_| test()));
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
+        test();
+    }));
 }
 
 /// A setting of this namespace.
