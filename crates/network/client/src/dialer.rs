@@ -94,6 +94,7 @@ async fn connect<P: Protocol>(
     let addresses = addresses(shared, target, deadline).await?;
     let mut options = shared.options.dial.clone();
     options.tls = target.tls().cloned();
+    options.account = Some(shared.lives.account(&target.to_string()));
     let conn = dial(&addresses, &options, deadline, &shared.lives, opener).await?;
     let limit = Deadline::after(now(), options.tls_timeout).earlier(deadline);
     within(limit, Phase::Handshake, shared.protocol.open(conn, target, limit)).await

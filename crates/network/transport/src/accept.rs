@@ -195,6 +195,7 @@ impl Accepted {
             opener: Opener::Accepted,
             local: self.local.clone(),
             peer: self.peer.clone(),
+            account: None,
         }
     }
 }

@@ -148,6 +148,40 @@ named! {
     }
 }
 
+impl Cause {
+    /// Could the connection have carried the next request, had a setting or the program been otherwise? Then a new one in its
+    /// place was avoidable.
+    pub const fn is_avoidable(self) -> bool {
+        match self {
+            Self::IdleTimeoutLocal
+            | Self::IdleTimeoutPeer
+            | Self::PeerCloseHeader
+            | Self::OwnCloseHeader
+            | Self::MaxRequestsLocal
+            | Self::MaxRequestsPeer
+            | Self::CapacityEvict
+            | Self::BodyNotDrained
+            | Self::ConnectRaceSurplus
+            | Self::StaleOnCheckout
+            | Self::Cancelled
+            | Self::Dropped => true,
+            Self::Lifetime
+            | Self::ProtocolError
+            | Self::ParseDesync
+            | Self::ResetIdle
+            | Self::ResetInRequest
+            | Self::ClosedInRequest
+            | Self::TimeoutRead
+            | Self::TimeoutHead
+            | Self::TimeoutWrite
+            | Self::Tls
+            | Self::Panic
+            | Self::Shutdown
+            | Self::HandedOver => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,7 +44,8 @@ impl Conn {
     pub fn pair(size: usize, table: &LifeTable) -> (Self, Self) {
         let (client, server) = tokio::io::duplex(size);
         let end = |io, side, opener| {
-            let opening = Opening { side, opener, local: Addr::Memory, peer: Addr::Memory };
+            let (local, peer) = (Addr::Memory, Addr::Memory);
+            let opening = Opening { side, opener, local, peer, account: None };
             Self::new(Stream::other(io), opening, table)
         };
         (end(client, Side::Client, Opener::Direct), end(server, Side::Server, Opener::Accepted))

@@ -15,7 +15,7 @@ use crate::conn;
 use crate::eyeballs::{Race, interleave, race};
 use crate::listen::{KEEPALIVE, set_keepalive};
 use crate::tls::TlsClient;
-use crate::{Addr, Conn, LifeTable, Opener, Opening, Side, Stream};
+use crate::{Account, Addr, Conn, LifeTable, Opener, Opening, Side, Stream};
 
 /// How to dial.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct DialOptions {
     pub tcp_user_timeout: Option<Duration>,
     /// Speaks TLS with the server of this name.
     pub tls: Option<(TlsClient, Arc<str>)>,
+    /// Where the connection, or the failure, is booked ([`LifeTable::account`]).
+    pub account: Option<Arc<Account>>,
 }
 
 impl Default for DialOptions {
@@ -50,11 +52,19 @@ impl Default for DialOptions {
             happy_eyeballs_delay: Duration::from_millis(250),
             tcp_user_timeout: None,
             tls: None,
+            account: None,
         }
     }
 }
 
 impl DialOptions {
+    /// Books the connection, or the failure, there.
+    #[must_use]
+    pub fn with_account(mut self, account: Arc<Account>) -> Self {
+        self.account = Some(account);
+        self
+    }
+
     /// Speaks TLS with the server called `name`.
     #[must_use]
     pub fn with_tls(mut self, client: TlsClient, name: impl Into<Arc<str>>) -> Self {
@@ -91,9 +101,12 @@ pub async fn dial(
     opener: Opener,
 ) -> Result<Conn> {
     let started = Instant::now();
-    let (stream, peer) = connect(targets, options, deadline).await?;
+    let account = options.account.clone();
+    let (stream, peer) = connect(targets, options, deadline).await.inspect_err(|error| {
+        account.iter().for_each(|account| account.dial_failed(error));
+    })?;
     let local = local_addr(&stream);
-    let conn = Conn::new(stream, Opening { side: Side::Client, opener, local, peer }, table);
+    let conn = Conn::new(stream, Opening { side: Side::Client, opener, local, peer, account }, table);
     conn.set_connect_time(started.elapsed());
     match &options.tls {
         None => Ok(conn),

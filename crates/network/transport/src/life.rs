@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use millstream_base::ConnId;
 use millstream_runtime::{micros_of, moment_of};
 
+use crate::ledger::{Account, EndRecord};
 use crate::table::LifeTable;
 use crate::{Addr, Cause, ClosedBy, ConnState, Opener, Side};
 
@@ -33,6 +34,9 @@ pub struct Life {
     connect_us: AtomicU32,
     tls_us: AtomicU32,
     seat: Seat,
+    account: Option<Arc<Account>>,
+    /// The end that made it necessary, as `Cause` + 1; 0 if there was none.
+    replaces: u8,
     side: Side,
     opener: Opener,
     state: AtomicU8,
@@ -53,6 +57,8 @@ pub struct Opening {
     pub local: Addr,
     /// The peer's address.
     pub peer: Addr,
+    /// The account of its target, if it is kept.
+    pub account: Option<Arc<Account>>,
 }
 
 /// Where a record stands in its table.
@@ -64,9 +70,12 @@ pub(crate) struct Seat {
 
 impl Life {
     pub(crate) fn new(id: ConnId, opening: Opening, table: LifeTable, seat: Seat) -> Self {
+        let opened = Instant::now();
+        let open = |account: &Arc<Account>| account.opened(opening.side, opening.opener, opened);
+        let replaces = opening.account.as_ref().and_then(open);
         Self {
             id,
-            opened: Instant::now(),
+            opened,
             local: opening.local,
             peer: opening.peer,
             table,
@@ -78,6 +87,8 @@ impl Life {
             connect_us: AtomicU32::new(0),
             tls_us: AtomicU32::new(0),
             seat,
+            account: opening.account,
+            replaces: replaces.map_or(0, |cause| cause as u8 + 1),
             side: opening.side,
             opener: opening.opener,
             state: AtomicU8::new(ConnState::Opening as u8),
@@ -199,12 +210,43 @@ impl Life {
         &self.table
     }
 
+    /// The account of its target, if one is kept.
+    pub fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
+    }
+
+    /// The end of a connection that could have gone on, and in whose place this one was opened.
+    pub fn replaces(&self) -> Option<Cause> {
+        Cause::from_number(self.replaces.wrapping_sub(1))
+    }
+
     /// Rule 3: the connection is gone.
     fn finish(&self) {
         self.end(Cause::Dropped);
         self.closed_first(ClosedBy::Us);
-        self.ended_us.store(self.micros(Instant::now()).max(1), Relaxed);
+        let now = Instant::now();
+        self.ended_us.store(self.micros(now).max(1), Relaxed);
+        if let Some(account) = &self.account {
+            account.ended(self, self.end_record(now));
+        }
         self.table.remove(self);
+    }
+
+    fn end_record(&self, now: Instant) -> EndRecord {
+        EndRecord {
+            id: self.id,
+            opener: self.opener,
+            cause: self.cause().unwrap_or(Cause::Dropped),
+            closed_by: self.closed_by().unwrap_or(ClosedBy::Us),
+            ended: now,
+            age: now.saturating_duration_since(self.opened),
+            rested: now.saturating_duration_since(self.changed()),
+            connect_time: Duration::from_micros(self.connect_us.load(Relaxed).into()),
+            tls_time: Duration::from_micros(self.tls_us.load(Relaxed).into()),
+            messages: self.messages(),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+        }
     }
 
     fn micros(&self, now: Instant) -> u64 {

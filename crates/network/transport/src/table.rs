@@ -5,11 +5,13 @@
 //! 2. A shard's lock covers its seats and its counts together: in a shard `opened = open + ended` at every moment.
 //! 3. Nothing runs under a shard's lock but this file; looking at all connections takes it for [`BATCH`] seats at a time.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_base::{ConnId, EngineId, Slot};
 
+use crate::ledger::{Account, AccountSnapshot, Ledger};
 use crate::life::{Life, LifeRef, LifeSnapshot, Opening, Seat};
 use crate::{Cause, ClosedBy, Opener, Side};
 
@@ -20,6 +22,7 @@ pub struct LifeTable(Arc<Inner>);
 struct Inner {
     engine: EngineId,
     shards: Box<[Shard]>,
+    ledger: Ledger,
 }
 
 /// On cache lines of its own (128 bytes: x86 fetches lines in pairs).
@@ -38,7 +41,7 @@ impl LifeTable {
     /// An empty table for an engine with this many workers.
     pub fn new(engine: EngineId, workers: usize) -> Self {
         let shards = (0..=workers.min(usize::from(u16::MAX) - 1)).map(|_| Shard::default()).collect();
-        Self(Arc::new(Inner { engine, shards }))
+        Self(Arc::new(Inner { engine, shards, ledger: Ledger::default() }))
     }
 
     /// Takes a new connection in. Costs one uncontended lock and one allocation.
@@ -52,7 +55,7 @@ impl LifeTable {
         let mut seats = shards[number].lock();
         let sequence = seats.counts.opened();
         let id = ConnId(sequence * shards.len() as u64 + number as u64 + 1);
-        seats.counts.opened[opening.side as usize][opening.opener as usize] += 1;
+        seats.counts.count_opened(opening.side, opening.opener);
         let index = seats.take_seat();
         let life = Arc::new(Life::new(id, opening, self.clone(), Seat { shard, index }));
         seats.seats[index as usize] = Some(life.clone());
@@ -68,8 +71,41 @@ impl LifeTable {
         let gone = seats.seats[seat.index as usize].take();
         debug_assert!(gone.as_ref().is_some_and(|gone| gone.id() == life.id()), "a seat has one owner");
         seats.free.push(seat.index);
-        seats.counts.ended[life.side() as usize][cause as usize][by as usize] += 1;
+        seats.counts.count_ended(life.side(), cause, by);
         drop(seats); // before `gone`: dropping the last reference frees memory
+    }
+
+    /// The account of a target: connections that are opened with it ([`Opening::account`]) are booked there. The first
+    /// [`TARGETS_MAX`](crate::TARGETS_MAX) targets have one each, all others one together.
+    pub fn account(&self, target: &str) -> Arc<Account> {
+        self.0.ledger.account(target)
+    }
+
+    /// The account that connections to this target were booked in, if there is one.
+    pub fn find_account(&self, target: &str) -> Option<Arc<Account>> {
+        self.0.ledger.accounts().into_iter().find(|account| &**account.target() == target)
+    }
+
+    /// Copies of all accounts, by name. Each balances; requests of connections that end meanwhile may count twice.
+    pub fn ledger(&self) -> Vec<AccountSnapshot> {
+        let mut carried = HashMap::<*const Account, u64>::new();
+        self.each(|life| {
+            if let Some(account) = life.account() {
+                *carried.entry(Arc::as_ptr(account)).or_default() += life.messages();
+            }
+        });
+        let of = |account: &Arc<Account>| carried.get(&Arc::as_ptr(account)).copied().unwrap_or(0);
+        self.0.ledger.accounts().iter().map(|account| account.snapshot(of(account))).collect()
+    }
+
+    fn each(&self, mut look: impl FnMut(&Life)) {
+        for shard in &self.0.shards {
+            let mut from = 0;
+            while let Some(lives) = { shard.lock().batch(from) } {
+                from += BATCH;
+                lives.iter().for_each(|life| look(life));
+            }
+        }
     }
 
     /// How many are open.
@@ -157,6 +193,14 @@ impl Default for Counts {
 }
 
 impl Counts {
+    pub(crate) fn count_opened(&mut self, side: Side, opener: Opener) {
+        self.opened[side as usize][opener as usize] += 1;
+    }
+
+    pub(crate) fn count_ended(&mut self, side: Side, cause: Cause, by: ClosedBy) {
+        self.ended[side as usize][cause as usize][by as usize] += 1;
+    }
+
     /// How many were opened.
     pub fn opened(&self) -> u64 {
         self.opened.as_flattened().iter().sum()
