@@ -5,8 +5,10 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Result};
-use millstream_http::server::transport::{ConnState, Counts, LifeSnapshot, LifeTable, Side};
+use millstream_http::server::transport::{ConnState, Counts, LifeSnapshot, LifeTable, RECORDS_MAX, Side};
 use serde::Serialize;
+
+use crate::targets::{self, Target};
 
 /// What the query asks for.
 #[derive(Debug, PartialEq)]
@@ -14,29 +16,33 @@ pub(crate) struct Wanted {
     limit: usize,
     side: Option<Side>,
     state: Option<ConnState>,
+    target: Option<String>,
+    records: usize,
 }
 
 impl FromStr for Wanted {
     type Err = Error;
 
     fn from_str(query: &str) -> Result<Self> {
-        let mut wanted = Self { limit: DEFAULT_LIMIT, side: None, state: None };
+        let mut wanted = Self { limit: DEFAULT_LIMIT, side: None, state: None, target: None, records: 0 };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match key {
-                "limit" => wanted.limit = limit(value)?,
+                "limit" => wanted.limit = number(key, value, MOST_LIMIT)?,
+                "records" => wanted.records = number(key, value, RECORDS_MAX)?,
+                "target" => wanted.target = Some(value.replace("%3A", ":").replace("%3a", ":")),
                 "side" => wanted.side = Some(named(Side::ALL, Side::name, value)?),
                 "state" => wanted.state = Some(named(ConnState::ALL, ConnState::name, value)?),
-                _ => return Err(Error::invalid("want limit=, side= or state=\n")),
+                _ => return Err(Error::invalid("want limit=, side=, state=, target= or records=\n")),
             }
         }
         Ok(wanted)
     }
 }
 
-fn limit(value: &str) -> Result<usize> {
-    let limit = value.parse().ok().filter(|limit| *limit <= MOST_LIMIT);
-    limit.ok_or_else(|| Error::invalid(format!("limit is 0 to {MOST_LIMIT}\n")))
+fn number(key: &str, value: &str, most: usize) -> Result<usize> {
+    let number = value.parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| Error::invalid(format!("{key} is 0 to {most}\n")))
 }
 
 fn named<T: Copy>(all: &[T], name: fn(T) -> &'static str, value: &str) -> Result<T> {
@@ -58,6 +64,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     totals: Totals,
     sides: BTreeMap<&'static str, OneSide>,
+    /// What became of our connections to each target.
+    targets: Vec<Target>,
     /// Taken after the sums: connections come and go between the two.
     listed: usize,
     limit: usize,
@@ -74,7 +82,7 @@ struct Totals {
 
 /// `opened_for` adds up to `opened`, `ended_for` to `ended`. What never occurred is left out.
 #[derive(Serialize)]
-struct OneSide {
+pub(crate) struct OneSide {
     #[serde(flatten)]
     totals: Totals,
     opened_for: BTreeMap<&'static str, u64>,
@@ -125,6 +133,7 @@ impl Report {
         Self {
             totals: Totals { opened: counts.opened(), open: counts.open(), ended: counts.ended() },
             sides: Side::ALL.iter().map(|side| (side.name(), OneSide::new(&counts, *side))).collect(),
+            targets: targets::all(lives, wanted.target.as_deref(), wanted.records, now),
             listed: connections.len(),
             limit: wanted.limit,
             connections,
@@ -133,7 +142,7 @@ impl Report {
 }
 
 impl OneSide {
-    fn new(counts: &Counts, side: Side) -> Self {
+    pub(crate) fn new(counts: &Counts, side: Side) -> Self {
         let (opened, ended) = counts.of_side(side);
         let mut ended_for: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for (_, cause, by, count) in counts.each_ended().filter(|(of, ..)| *of == side) {
@@ -180,13 +189,23 @@ mod tests {
     #[test]
     fn query_says_what_is_wanted() {
         let wanted = |query: &str| query.parse::<Wanted>();
-        let all = Wanted { limit: 1000, side: None, state: None };
+        let all = Wanted { limit: 1000, side: None, state: None, target: None, records: 0 };
         assert_eq!(wanted("").expect("nothing is fine"), all);
-        let some = wanted("limit=5&side=server&state=idle").expect("good");
-        assert_eq!(some, Wanted { limit: 5, side: Some(Side::Server), state: Some(ConnState::Idle) });
-        for bad in
-            ["limit=", "limit=-1", "limit=100001", "limit=1x", "side=", "side=Server", "state=x", "x=1"]
-        {
+        let some = wanted("limit=5&side=server&state=idle&target=db%3A5432&records=256").expect("good");
+        let (side, state, target) = (Some(Side::Server), Some(ConnState::Idle), Some("db:5432".to_owned()));
+        assert_eq!(some, Wanted { limit: 5, side, state, target, records: 256 });
+        for bad in [
+            "limit=",
+            "limit=-1",
+            "limit=100001",
+            "limit=1x",
+            "records=257",
+            "records=x",
+            "side=",
+            "side=Server",
+            "state=x",
+            "x=1",
+        ] {
             assert!(wanted(bad).is_err(), "{bad}");
         }
     }

@@ -17,5 +17,6 @@ mod health;
 mod hosts;
 mod routes;
 mod samples;
+mod targets;
 
 pub use admin::{Admin, RunningAdmin};

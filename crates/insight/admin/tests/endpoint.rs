@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millstream_admin::{Admin, RunningAdmin};
 use millstream_http::server::{Engine, Running, Shutdown, transport::Addr};
-use millstream_http::{HttpServer, Request};
+use millstream_http::{HttpClient, HttpServer, Request};
 use serde_json::Value;
 
 fn engine(workers: usize) -> Engine {
@@ -187,6 +187,54 @@ fn connections_balance_and_the_live_ones_are_listed() {
     assert_eq!(few["connections"].as_array().map(Vec::len), Some(2));
     let none = json(admin.local_addr(), "/connections?side=client");
     assert_eq!(none["connections"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn each_target_has_its_account_with_causes_and_records() {
+    let engine = engine(1);
+    let (site, admin) = (site(&engine), admin(&engine));
+    let client = HttpClient::new(&engine);
+    let target = site.local_addr().to_string();
+    let get = |closes: bool| {
+        let request = client.get(format!("http://{target}/"));
+        let request = if closes { request.header("connection", "close") } else { request };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let text = runtime.block_on(async { request.send().await.expect("served").text().await });
+        assert_eq!(text.expect("read"), "hello");
+    };
+    (0..5).for_each(|_| get(false));
+    get(true);
+    let path = format!("/connections?records=8&target={}", target.replace(':', "%3A"));
+    until(|| json(admin.local_addr(), &path), |report| report["targets"][0]["ended"] == 1);
+    get(false);
+    let report = json(admin.local_addr(), &path);
+    let one = &report["targets"][0];
+    let numbers = ["opened", "open", "ended", "requests", "dials_failed"].map(|key| one[key].as_u64());
+    assert_eq!(numbers, [2, 1, 1, 7, 0].map(Some), "{one}");
+    assert_eq!(
+        (&one["target"], report["targets"].as_array().map(Vec::len)),
+        (&target.as_str().into(), Some(1))
+    );
+    assert!((one["reuse_ratio"].as_f64().expect("asked") - 5.0 / 7.0).abs() < 1e-9, "{one}");
+    assert_eq!(one["avoidable"], serde_json::json!({ "own_close_header": 1 }));
+    assert_eq!(one["opened_for"], serde_json::json!({ "pool_empty": 2 }));
+    // The server was asked to close, and did: its side keeps TIME_WAIT.
+    assert_eq!(one["ended_for"], serde_json::json!({ "own_close_header": { "peer": 1 } }));
+    let records = one["records"].as_array().expect("they were asked for");
+    assert_eq!((records.len(), &records[0]["messages"]), (1, &6.into()), "{records:?}");
+    assert!(records[0]["connect_seconds"].as_f64() > Some(0.0), "{records:?}");
+    assert!(one["handshake_seconds"].as_f64() > Some(0.0), "{one}");
+    let others = json(admin.local_addr(), "/connections?target=nobody:1");
+    assert_eq!(others["targets"], serde_json::json!([]));
+    assert!(json(admin.local_addr(), "/connections")["targets"][0]["records"].is_null(), "not asked for");
+    let (_, metrics) = fetch(admin.local_addr(), "/metrics");
+    for row in [
+        format!("millstream_target_opened_total{{target=\"{target}\"}} 2\n"),
+        format!("millstream_target_requests_total{{target=\"{target}\"}} 7\n"),
+        format!("millstream_target_avoidable_total{{cause=\"own_close_header\",target=\"{target}\"}} 1\n"),
+    ] {
+        assert!(metrics.contains(&row), "{row} in\n{metrics}");
+    }
 }
 
 #[test]

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use millstream_base::registry::{Sample, Value};
 use millstream_runtime::Engine;
-use millstream_transport::{Counts, LifeTable, Side};
+use millstream_transport::{AccountSnapshot, Counts, LifeTable, Side};
 
 /// The table of all connections of this engine. Its counts stand in the engine's registry from the first call on.
 pub fn lives(engine: &Engine) -> LifeTable {
     let make = |engine: &Engine| {
         let lives = LifeTable::new(engine.id(), engine.workers().len());
         let counted = lives.clone();
-        let collect = move |into: &mut Vec<Sample>| collect(&counted.counts(), into);
+        let collect = move |into: &mut Vec<Sample>| {
+            collect(&counted.counts(), into);
+            counted.ledger().iter().for_each(|account| collect_target(account, into));
+        };
         engine.registry().register(Arc::new(collect));
         lives
     };
@@ -44,6 +47,31 @@ fn collect(counts: &Counts, into: &mut Vec<Sample>) {
                 ("cause", cause.name().to_owned()),
                 ("closed_by", by.name().to_owned()),
             ],
+            value: Value::Counter(count),
+        });
+    }
+}
+
+/// What became of our connections to one target. There are at most 1,025 of them
+/// ([`TARGETS_MAX`](millstream_transport::TARGETS_MAX)): so many values a label may have.
+#[allow(clippy::cast_precision_loss)] // under 2^53 connections
+fn collect_target(account: &AccountSnapshot, into: &mut Vec<Sample>) {
+    let labels = vec![("target", account.target.to_string())];
+    let mut push = |name, help, value| into.push(Sample { name, help, labels: labels.clone(), value });
+    push("millstream_target_connections", "Open connections", Value::Gauge(account.counts.open() as f64));
+    for (name, help, count) in [
+        ("millstream_target_opened", "Connections opened", account.counts.opened()),
+        ("millstream_target_requests", "Requests carried", account.requests),
+        ("millstream_target_dial_failures", "Dials that failed", account.failed),
+        ("millstream_target_dials_without_port", "Dials that found no local port", account.no_port),
+    ] {
+        push(name, help, Value::Counter(count));
+    }
+    for (cause, count) in account.each_avoidable() {
+        into.push(Sample {
+            name: "millstream_target_avoidable",
+            help: "Connections opened soon after one ended that could have gone on, by the cause of that end",
+            labels: vec![("target", account.target.to_string()), ("cause", cause.name().to_owned())],
             value: Value::Counter(count),
         });
     }

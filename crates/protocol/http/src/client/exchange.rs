@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::UPGRADE;
-use http::{Method, StatusCode};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, StatusCode};
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 use millstream_client::{Failed, Lease, idle_span, now, turn_now};
 use millstream_transport::{Cause, ConnState};
@@ -290,20 +290,21 @@ impl<'a> Exchange<'a> {
             return WireReply { head, body: Body::empty(), upgraded, is_reused, sent: None };
         }
         let is_request_whole = outgoing.is_done();
-        let keeps_alive = head.keep_alive && is_request_whole;
+        let is_kept = head.keep_alive && is_request_whole;
+        let farewell = (!is_kept).then(|| asked_by(&request));
         let whole_by = request.whole_by;
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
         let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing, deadline));
         let body = match whole_body(head.framing, &input) {
             Some(is_empty) => {
-                end_exchange(lease, Ends::of(is_request_whole, keeps_alive), keep);
+                end_exchange(lease, Ends::of(is_request_whole, farewell), keep);
                 if is_empty { Body::empty() } else { Body::from(Bytes::from(input)) }
             }
             None => {
                 let goes_on = !is_request_whole && head.keep_alive && head.status.is_success();
                 let outgoing = goes_on.then(|| Box::new(outgoing));
                 let read_timeout = protocol.read_timeout;
-                let rest = Rest { lease, keeps_alive, keep, outgoing, read_timeout, whole_by };
+                let rest = Rest { lease, farewell, keep, outgoing, read_timeout, whole_by };
                 Body::stream(ReplyBody::new(rest, head.framing, input))
             }
         };
@@ -326,6 +327,14 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// Who asked that the connection ends: we, when the request said so.
+#[cold]
+fn asked_by(request: &WireRequest) -> Cause {
+    let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    let is_own = request.headers.get_all(&CONNECTION).any(closes);
+    if is_own { Cause::OwnCloseHeader } else { Cause::PeerCloseHeader }
+}
+
 /// Has all of the body come with the head; and if so, is there nothing of it?
 #[inline]
 fn whole_body(framing: Framing, input: &[u8]) -> Option<bool> {
@@ -341,7 +350,8 @@ fn whole_body(framing: Framing, input: &[u8]) -> Option<bool> {
 pub(crate) fn end_exchange(lease: Lease<Http1>, ends: Ends, keep: Duration) {
     match ends {
         Ends::Kept if keep > Duration::ZERO => lease.release_for(turn_now(), keep),
-        Ends::Kept | Ends::Closed => lease.close_behind_peer(Cause::PeerCloseHeader),
+        Ends::Kept => lease.close_behind_peer(Cause::PeerCloseHeader),
+        Ends::Closed(cause) => lease.close_behind_peer(cause),
         // The server may wait for the rest of the request.
         Ends::Within => lease.close(Cause::PeerCloseHeader),
     }
@@ -352,18 +362,19 @@ pub(crate) fn end_exchange(lease: Lease<Http1>, ends: Ends, keep: Duration) {
 pub(crate) enum Ends {
     /// A connection for another one.
     Kept,
-    /// One that its server closes.
-    Closed,
+    /// One that its server closes, for this reason.
+    Closed(Cause),
     /// One in the middle of a request.
     Within,
 }
 
 impl Ends {
-    pub(crate) fn of(is_request_whole: bool, keeps_alive: bool) -> Self {
-        match (is_request_whole, keeps_alive) {
+    /// `farewell` says why the connection is not kept.
+    pub(crate) fn of(is_request_whole: bool, farewell: Option<Cause>) -> Self {
+        match (is_request_whole, farewell) {
             (false, _) => Self::Within,
-            (true, true) => Self::Kept,
-            (true, false) => Self::Closed,
+            (true, None) => Self::Kept,
+            (true, Some(cause)) => Self::Closed(cause),
         }
     }
 }

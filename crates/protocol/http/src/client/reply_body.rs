@@ -22,7 +22,8 @@ pub(crate) struct ReplyBody {
     lease: Option<Lease<Http1>>,
     input: BytesMut,
     decoder: Decoder,
-    keeps_alive: bool,
+    /// Why the connection is not kept.
+    farewell: Option<Cause>,
     keep: Duration,
     /// The request's rest, sent while the reply is read.
     outgoing: Option<Box<Outgoing>>,
@@ -34,7 +35,8 @@ pub(crate) struct ReplyBody {
 /// What is left of an exchange when its reply's head is here.
 pub(crate) struct Rest {
     pub(crate) lease: Lease<Http1>,
-    pub(crate) keeps_alive: bool,
+    /// Why the connection is not kept.
+    pub(crate) farewell: Option<Cause>,
     pub(crate) keep: Duration,
     pub(crate) outgoing: Option<Box<Outgoing>>,
     pub(crate) read_timeout: Duration,
@@ -62,14 +64,14 @@ impl ReplyBody {
         };
         // Bytes made of a Vec are unique: this copies nothing.
         let input = Bytes::from(input).try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
-        let Rest { lease, keeps_alive, keep, outgoing, read_timeout, whole_by } = rest;
+        let Rest { lease, farewell, keep, outgoing, read_timeout, whole_by } = rest;
         // The request is whole when the rest of it is: that is known at the end of the reply.
-        let keeps_alive = keeps_alive || outgoing.is_some();
+        let farewell = farewell.filter(|_| outgoing.is_none());
         let mut body = Self {
             lease: Some(lease),
             input,
             decoder,
-            keeps_alive,
+            farewell,
             keep,
             outgoing,
             read_timeout,
@@ -87,7 +89,7 @@ impl ReplyBody {
         self.decoder = Decoder::Done;
         let Some(lease) = self.lease.take() else { return };
         if self.input.is_empty() {
-            end_exchange(lease, Ends::of(self.outgoing.is_none(), self.keeps_alive), self.keep);
+            end_exchange(lease, Ends::of(self.outgoing.is_none(), self.farewell), self.keep);
         } else {
             // Bytes behind the reply belong to nobody: nothing that comes after can be trusted.
             lease.close(Cause::ParseDesync);
@@ -189,7 +191,7 @@ impl ReplyBody {
                 return;
             }
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => self.keeps_alive = false,
+            Poll::Ready(Err(_)) => self.farewell = Some(Cause::PeerCloseHeader),
         }
         self.outgoing = None;
     }
@@ -221,7 +223,7 @@ impl ReplyBody {
     /// The peer has ended: whole or cut off?
     fn on_end(&mut self) -> Result<()> {
         if matches!(self.decoder, Decoder::UntilClose) {
-            self.keeps_alive = false;
+            self.farewell.get_or_insert(Cause::PeerCloseHeader);
             self.finish();
             return Ok(());
         }
