@@ -14,7 +14,7 @@ use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
-use crate::dialer::{self, LentOf};
+use crate::dialer::{self, LentOf, Opening};
 use crate::habits::AllHabits;
 use crate::lease::shard;
 use crate::pressure::Pressure;
@@ -37,7 +37,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) stats: Stats,
     pub(crate) habits: AllHabits,
     budget: Budget,
-    pressure: Pressure,
+    pub(crate) pressure: Pressure,
     workers: Box<[Worker]>,
     next_home: AtomicUsize,
 }
@@ -120,7 +120,7 @@ impl<P: Protocol> Client<P> {
             stats: Stats::new(engine),
             habits: AllHabits::default(),
             budget: Budget::new(),
-            pressure: Pressure::new(),
+            pressure: Pressure::default(),
             workers,
             next_home: AtomicUsize::new(0),
         });
@@ -203,7 +203,7 @@ impl<P: Protocol> Client<P> {
             // One that lay beside the broken one is as suspect: its place is worth more than it.
             Grant::Session(lent) => slot::vacate(lent, Cause::StaleOnCheckout),
         };
-        let lease = dialer::open(shared, target, permit, Opener::Retry, deadline).await?;
+        let lease = dialer::open(shared, target, permit, (Opener::Retry, Opening::Short), deadline).await?;
         shared.protocol.call(lease, request, deadline).await.map_err(|failed| failed.error)
     }
 }
@@ -260,7 +260,9 @@ impl<P: Protocol> Shared<P> {
     ) -> Result<Lease<P>> {
         match lease.vacate_if_late() {
             Ok(lease) => Ok(lease),
-            Err(permit) => dialer::open(self, target, permit, Opener::PoolEmpty, deadline).await,
+            Err(permit) => {
+                dialer::open(self, target, permit, (Opener::PoolEmpty, Opening::Short), deadline).await
+            }
         }
     }
 
@@ -271,26 +273,37 @@ impl<P: Protocol> Shared<P> {
         bucket: &Arc<Bucket<Slot<P::Session>>>,
         deadline: Deadline,
     ) -> Result<Lease<P>> {
-        let limit = deadline.earlier(Deadline::after(now(), self.options.checkout_timeout));
-        let mut short = match self.try_checkout(target, bucket, deadline).await {
-            Err(error) if error.kind() == Kind::PortsExhausted => error,
-            outcome => return outcome,
-        };
-        self.stats.count(Event::PortsShort);
-        let Some(mut turn) = self.pressure.turn(self.home(), limit).await else { return Err(short) };
-        while turn.pause(self.home(), limit).await {
-            match self.try_checkout(target, bucket, deadline).await {
-                Err(error) if error.kind() == Kind::PortsExhausted => short = error,
+        let gate = self.pressure.gate(target);
+        if !gate.is_closed() {
+            match self.try_checkout(target, bucket, Opening::Usual, deadline).await {
+                Err(error) if error.kind() == Kind::PortsExhausted => {}
                 outcome => return outcome,
             }
         }
-        Err(short)
+        self.stats.count(Event::PortsShort);
+        let limit = deadline.earlier(Deadline::after(now(), self.options.checkout_timeout));
+        let Some(mut turn) = gate.turn(self.home(), limit).await else { return Err(gate.error()) };
+        while turn.pause(self.home(), limit).await {
+            // Whoever waits is served by what another gives back, too.
+            if let Some(lease) = self.stocked(bucket, now()) {
+                return Ok(lease);
+            }
+            if gate.is_closed() && !turn.may_connect(self.home()).await {
+                continue;
+            }
+            match self.try_checkout(target, bucket, Opening::Short, deadline).await {
+                Err(error) if error.kind() == Kind::PortsExhausted => {}
+                outcome => return outcome,
+            }
+        }
+        Err(gate.error())
     }
 
     async fn try_checkout(
         self: &Arc<Self>,
         target: &Target,
         bucket: &Arc<Bucket<Slot<P::Session>>>,
+        opening: Opening,
         deadline: Deadline,
     ) -> Result<Lease<P>> {
         loop {
@@ -303,7 +316,7 @@ impl<P: Protocol> Shared<P> {
                 Grant::Dial(permit) => {
                     let is_first = bucket.stats().open == 0;
                     let opener = if is_first { Opener::PoolEmpty } else { Opener::AllBusy };
-                    return dialer::open(self, target, permit, opener, deadline).await;
+                    return dialer::open(self, target, permit, (opener, opening), deadline).await;
                 }
             }
         }

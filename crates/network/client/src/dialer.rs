@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use millstream_base::{Deadline, Error, Phase, Result, Seen};
+use millstream_base::{Deadline, Error, Kind, Phase, Result, Seen};
 use millstream_pool::{Lent, Permit};
 use millstream_runtime::{Worker, now};
 use millstream_transport::{Addr, Opener, dial};
@@ -23,6 +23,15 @@ pub(crate) type PermitOf<P> = Permit<Slot<<P as Protocol>::Session>>;
 /// A lent session of this protocol.
 pub(crate) type LentOf<P> = Lent<Slot<<P as Protocol>::Session>>;
 
+/// Whether a shortage of ports is known, and this is the one that may try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// It is not known: gives up without a `connect` if it is by then.
+    Usual,
+    /// It is.
+    Short,
+}
+
 /// Opens a session in the place that `permit` holds.
 ///
 /// Dropping the future lets the dial go on; what it opens goes to stock.
@@ -30,13 +39,13 @@ pub(crate) async fn open<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
-    opener: Opener,
+    why: (Opener, Opening),
     deadline: Deadline,
 ) -> Result<Lease<P>> {
     let worker = shared.home().clone();
     let (shared, target, here) = (shared.clone(), target.clone(), worker.clone());
     let dialling = worker.spawn(async move || {
-        let lent = open_here(&shared, &target, permit, opener, deadline, here).await?;
+        let lent = open_here(&shared, &target, permit, why, deadline, here).await?;
         Ok(Parcel(Some(Lease::new(lent, shared.engine))))
     });
     match dialling.await {
@@ -66,12 +75,12 @@ async fn open_here<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
-    opener: Opener,
+    why: (Opener, Opening),
     deadline: Deadline,
     worker: Worker,
 ) -> Result<LentOf<P>> {
     shared.stats.count(Event::Dialled);
-    match connect(shared, target, opener, deadline).await {
+    match connect(shared, target, why, deadline).await {
         Ok(session) => {
             let habits = shared.habits.of(target);
             let lent = permit.fill(Slot::new(session, worker, habits), now());
@@ -88,14 +97,25 @@ async fn open_here<P: Protocol>(
 async fn connect<P: Protocol>(
     shared: &Shared<P>,
     target: &Target,
-    opener: Opener,
+    (opener, opening): (Opener, Opening),
     deadline: Deadline,
 ) -> Result<P::Session> {
     let addresses = addresses(shared, target, deadline).await?;
     let mut options = shared.options.dial.clone();
     options.tls = target.tls().cloned();
     options.account = Some(shared.lives.account(&target.to_string()));
-    let conn = dial(&addresses, &options, deadline, &shared.lives, opener).await?;
+    let gate = shared.pressure.gate(target);
+    if opening == Opening::Usual && gate.is_closed() {
+        return Err(gate.error());
+    }
+    let dialled = dial(&addresses, &options, deadline, &shared.lives, opener).await;
+    match &dialled {
+        Err(error) if error.kind() == Kind::PortsExhausted => {
+            gate.close(addresses.iter().filter_map(Addr::as_tcp));
+        }
+        _ => gate.open(),
+    }
+    let conn = dialled?;
     let limit = Deadline::after(now(), options.tls_timeout).earlier(deadline);
     within(limit, Phase::Handshake, shared.protocol.open(conn, target, limit)).await
 }

@@ -3,7 +3,11 @@
 //! A connection is named by four numbers; from one address to one destination only our port differs. So a host has as many
 //! connections to a destination at a time, those in TIME_WAIT among them, as its range of local ports has.
 
+mod shortage;
+
 use millstream_sockets::Sysctls;
+
+pub use shortage::Shortage;
 
 /// The local ports that the kernel chooses from.
 ///

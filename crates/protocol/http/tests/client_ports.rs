@@ -7,15 +7,20 @@ mod client_world;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use client_world::{World, block_on, ms, ok, raise_open_files, url};
+use millstream_base::registry::Value;
 use millstream_base::{Kind, Seen};
 use millstream_http::HttpClient;
 use millstream_peers::eventually;
 use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
 use millstream_peers::or_skip;
+use millstream_ports::Shortage;
+use millstream_sockets::{Diag, Query};
 use tokio::sync::Semaphore;
 
 fn nginx(requests: u64) -> Result<Nginx, millstream_peers::Skip> {
@@ -118,6 +123,9 @@ fn caller_without_a_port_waits_until_one_is_free_or_its_time_is_over() {
             let call = || world.client.get(url(address, "/"));
             let error = call().timeout(ms(50)).send().await.expect_err("no port is free");
             assert_eq!((error.kind(), error.seen()), (Kind::PortsExhausted, Seen::No), "{error}");
+            let (text, own) = (error.to_string(), format!("(pid {}): 100", std::process::id()));
+            let told = "towards 10.9.0.2:8080 from 10.9.0.2: 100 of 100 are held (100 open, 0 in TIME_WAIT, 0 closing)";
+            assert!(text.contains(told) && text.contains(&own), "{text}");
 
             let calls: Vec<_> = (0..20).map(|_| tokio::spawn(call().send())).collect();
             // One connection ends, the server's end first: its port is free at once.
@@ -130,6 +138,62 @@ fn caller_without_a_port_waits_until_one_is_free_or_its_time_is_over() {
             }
         });
         assert_eq!(world.client.pool_stats().open, 1, "one port, one connection, twenty calls");
+    }));
+}
+
+/// How many calls have waited for a port.
+fn port_waits(world: &World) -> u64 {
+    let samples = world.engine.registry().collect();
+    let found = samples.iter().find(|sample| sample.name == "millstream_client_port_waits");
+    found.map_or(0, |sample| if let Value::Counter(count) = sample.value { count } else { 0 })
+}
+
+#[test]
+fn thousand_callers_without_a_port_make_a_handful_of_connects_and_are_served_when_ten_are_free() {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
+        raise_open_files();
+        let (address, held) = holding_server();
+        // Another program has used all ports of this destination, and closed first.
+        let taken: Vec<TcpStream> = std::iter::from_fn(|| TcpStream::connect(address).ok()).collect();
+        assert_eq!(taken.len(), 100);
+        eventually("the server has them all", || held.lock().expect("nobody panics").len() == 100);
+        drop(taken);
+        held.lock().expect("nobody panics").clear();
+        let look = || Shortage::look(address).expect("sock_diag");
+        eventually("TIME_WAIT", || look().time_wait == 100);
+        let world = World::new();
+        let without_port = || world.lives.ledger().first().map_or(0, |account| account.no_port);
+        block_on(async {
+            let error = world.client.get(url(address, "/")).timeout(ms(100)).send().await;
+            let text = error.expect_err("no port is free").to_string();
+            let told = "100 of 100 are held (0 open, 100 in TIME_WAIT, 0 closing), the next is free in ";
+            assert!(text.contains(told), "{text}");
+
+            let calls: Vec<_> =
+                (0..1000).map(|_| tokio::spawn(world.client.get(url(address, "/")).send())).collect();
+            let patience = Instant::now() + ms(20_000);
+            while port_waits(&world) < 1001 {
+                assert!(Instant::now() < patience, "{} wait", port_waits(&world));
+                tokio::task::yield_now().await;
+            }
+            // A second has not passed: the one that failed above, and one on each worker at most.
+            assert!(without_port() <= 5, "{} vain connects", without_port());
+            let mut diag = Diag::open().expect("sock_diag");
+            let mut some = Vec::new();
+            let each = |record: &millstream_sockets::Record<'_>| {
+                some.push(record.to_entry());
+                if some.len() < 10 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            diag.dump(&Query::all().remote(address), each).expect("sock_diag");
+            some.iter().for_each(|entry| assert!(diag.destroy(entry).expect("root")));
+            for call in calls {
+                let reply = call.await.expect("no panic").expect("served");
+                assert_eq!(reply.text().await.expect("text"), "hello");
+            }
+        });
+        let open = world.client.pool_stats().open;
+        assert!((1..=10).contains(&open), "{open} connections on ten ports");
     }));
 }
 
