@@ -104,7 +104,7 @@ impl Admin {
             .configure(|options| options.max_body = 0)
             .bind(&address.to_string())?;
         let hosts = Hosts::new(server.local_addr(), self.names);
-        let running = server.serve(routes::handler(self.watched, hosts))?;
+        let running = server.serve(routes::handler(self.watched, hosts, engine.workers()[0].clone()))?;
         Ok(RunningAdmin { address: running.local_addr().clone(), _engine: engine })
     }
 }

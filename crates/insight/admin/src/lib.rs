@@ -13,6 +13,8 @@
 mod admin;
 mod connections;
 mod dashboard;
+mod diagnose;
+mod facts;
 mod health;
 mod hosts;
 mod routes;

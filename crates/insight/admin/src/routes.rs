@@ -6,24 +6,25 @@ use millstream_base::Result;
 use millstream_http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use millstream_http::server::Worker;
 use millstream_http::{
     Handler, HeaderName, HeaderValue, IntoResponse, Method, Request, Response, StatusCode,
 };
 
 use crate::admin::Watched;
 use crate::hosts::Hosts;
-use crate::{connections, dashboard, health, samples};
+use crate::{connections, dashboard, diagnose, health, samples};
 
 /// Answers all paths.
-pub(crate) fn handler(watched: Watched, hosts: Hosts) -> impl Handler {
-    let shared = Arc::new((watched, hosts));
+pub(crate) fn handler(watched: Watched, hosts: Hosts, own: Worker) -> impl Handler {
+    let shared = Arc::new((watched, hosts, own));
     move |request: Request| {
         let shared = shared.clone();
-        async move { guarded(answer(&request, &shared.0, &shared.1)) }
+        async move { guarded(answer(&request, &shared.0, &shared.1, &shared.2).await) }
     }
 }
 
-fn answer(request: &Request, watched: &Watched, hosts: &Hosts) -> Response {
+async fn answer(request: &Request, watched: &Watched, hosts: &Hosts, own: &Worker) -> Response {
     if !hosts.allows(request.host()) {
         let why = "this endpoint does not answer to that Host\n";
         return Response::text(why).with_status(StatusCode::MISDIRECTED_REQUEST);
@@ -33,7 +34,20 @@ fn answer(request: &Request, watched: &Watched, hosts: &Hosts) -> Response {
         let refused = Response::text("only GET and HEAD\n").with_status(StatusCode::METHOD_NOT_ALLOWED);
         return refused.with_header(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
+    if request.path() == "/doctor" {
+        return diagnosed(request, watched, own).await.into_response();
+    }
     found(request, watched).into_response()
+}
+
+async fn diagnosed(request: &Request, watched: &Watched, own: &Worker) -> Result<Response> {
+    let wanted: diagnose::Wanted = request.query_str().unwrap_or_default().parse()?;
+    let report = diagnose::report(watched.lives.clone(), own, &wanted).await?;
+    let (body, kind) = match wanted.is_text {
+        true => (report.to_text(), "text/plain; charset=utf-8"),
+        false => (report.to_json(), "application/json"),
+    };
+    Ok(asset(body, kind))
 }
 
 fn found(request: &Request, watched: &Watched) -> Result<Response> {
@@ -47,11 +61,12 @@ fn found(request: &Request, watched: &Watched) -> Result<Response> {
             let wanted = request.query_str().unwrap_or_default().parse()?;
             Response::json(&connections::Report::new(&watched.lives, &wanted))
         }
-        _ => Response::text("/health /metrics /connections /\n").with_status(StatusCode::NOT_FOUND),
+        _ => Response::text("/health /metrics /connections /doctor /\n").with_status(StatusCode::NOT_FOUND),
     })
 }
 
-const PATHS: [&str; 6] = ["/", "/dashboard.css", "/dashboard.js", "/health", "/metrics", "/connections"];
+const PATHS: [&str; 7] =
+    ["/", "/dashboard.css", "/dashboard.js", "/health", "/metrics", "/connections", "/doctor"];
 
 fn asset(body: impl Into<millstream_http::Body>, kind: &'static str) -> Response {
     Response::bytes(body).with_header(CONTENT_TYPE, HeaderValue::from_static(kind))

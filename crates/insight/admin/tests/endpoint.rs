@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use millstream_admin::{Admin, RunningAdmin};
 use millstream_http::server::{Engine, Running, Shutdown, transport::Addr};
 use millstream_http::{HttpClient, HttpServer, Request};
+use millstream_peers::{RawConn, Scripted};
 use serde_json::Value;
 
 fn engine(workers: usize) -> Engine {
@@ -235,6 +236,46 @@ fn each_target_has_its_account_with_causes_and_records() {
     ] {
         assert!(metrics.contains(&row), "{row} in\n{metrics}");
     }
+}
+
+/// A server that closes each connection after five requests, as nginx does after a thousand.
+#[test]
+fn doctor_of_an_engine_names_the_target_whose_server_closes_after_five_requests() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let server = Scripted::always(|_, conn: &mut RawConn| {
+        for number in 1..=5 {
+            // A small request comes in one piece; nothing, when the client has ended.
+            if !conn.try_read_some().is_ok_and(|bytes| !bytes.is_empty()) {
+                return;
+            }
+            let closes = if number == 5 { "Connection: close\r\n" } else { "" };
+            conn.send(format!("HTTP/1.1 200 OK\r\n{closes}Content-Length: 0\r\n\r\n"));
+        }
+    });
+    let client = HttpClient::new(&engine);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let url = format!("http://{}/", server.address());
+    // The doctor looks for a second; the requests go on until it has.
+    let (ends, ended) = mpsc::channel();
+    let address = admin.local_addr().clone();
+    let doctor = std::thread::spawn(move || {
+        let report = json(&address, "/doctor");
+        ends.send(()).expect("the test waits");
+        report
+    });
+    while ended.try_recv().is_err() {
+        let reply = runtime.block_on(client.get(url.as_str()).send()).expect("served");
+        assert_eq!(reply.status(), 200);
+    }
+    let report = doctor.join().expect("it answers");
+    let found = report["diagnoses"].as_array().expect("a list");
+    let one = found.iter().find(|one| one["rule"] == "max-requests").unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(one["endpoint"], server.address().to_string(), "{one}");
+    assert!(one["cause"].as_str().expect("text").contains("after 5 requests"), "{one}");
+    let text = fetch(admin.local_addr(), "/doctor?format=text").1;
+    assert!(!text.contains("Not checked: keep-alive-race"), "an engine was asked: {text}");
+    assert!(fetch(admin.local_addr(), "/doctor?for=0").0.starts_with("http/1.1 400"));
 }
 
 #[test]

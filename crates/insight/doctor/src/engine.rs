@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct EngineFacts {
     /// By target.
     pub targets: Vec<TargetFacts>,
-    /// Addresses that could not be listened on: somebody has them (EADDRINUSE).
-    pub listen_refused: Vec<String>,
+    /// Addresses that could not be listened on: somebody has them (EADDRINUSE). `None` when the engine does not say.
+    pub listen_refused: Option<Vec<String>>,
     /// How often a socket could not be made for want of descriptors (EMFILE, ENFILE).
     pub descriptors_refused: u64,
 }

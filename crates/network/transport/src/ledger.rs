@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use millstream_base::{ConnId, Error, Kind};
 
 use crate::life::Life;
-use crate::{Cause, ClosedBy, Counts, Opener, Side};
+use crate::{Cause, ClosedBy, ConnState, Counts, Opener, Side};
 
 /// Targets that have an account of their own; whatever comes after shares one called [`OTHERS`].
 pub const TARGETS_MAX: usize = 1024;
@@ -65,6 +65,8 @@ pub struct EndRecord {
     pub cause: Cause,
     /// Who closed first, and keeps TIME_WAIT.
     pub closed_by: ClosedBy,
+    /// What it was doing when its end was decided.
+    pub was: ConnState,
     /// When it ended.
     pub ended: Instant,
     /// How long it lived.

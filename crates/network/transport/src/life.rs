@@ -40,6 +40,8 @@ pub struct Life {
     side: Side,
     opener: Opener,
     state: AtomicU8,
+    /// What it was doing when its end was decided.
+    was: AtomicU8,
     /// `ClosedBy` + 1; 0 while both directions are open.
     first: AtomicU8,
     /// `Cause` + 1; 0 while nobody said why.
@@ -92,6 +94,7 @@ impl Life {
             side: opening.side,
             opener: opening.opener,
             state: AtomicU8::new(ConnState::Opening as u8),
+            was: AtomicU8::new(ConnState::Opening as u8),
             first: AtomicU8::new(0),
             verdict: AtomicU8::new(0),
         }
@@ -162,7 +165,10 @@ impl Life {
 
     /// Says why it ends. The first call wins; gives whether this was it.
     pub fn end(&self, cause: Cause) -> bool {
-        self.state.store(ConnState::Closing as u8, Relaxed);
+        let before = self.state.swap(ConnState::Closing as u8, Relaxed);
+        if before != ConnState::Closing as u8 {
+            self.was.store(before, Relaxed);
+        }
         self.verdict.compare_exchange(0, cause as u8 + 1, Relaxed, Relaxed).is_ok()
     }
 
@@ -238,6 +244,7 @@ impl Life {
             opener: self.opener,
             cause: self.cause().unwrap_or(Cause::Dropped),
             closed_by: self.closed_by().unwrap_or(ClosedBy::Us),
+            was: ConnState::from_number(self.was.load(Relaxed)).unwrap_or(ConnState::Closing),
             ended: now,
             age: now.saturating_duration_since(self.opened),
             rested: now.saturating_duration_since(self.changed()),
@@ -264,6 +271,7 @@ impl Life {
             opened: self.opened,
             local: self.local.clone(),
             peer: self.peer.clone(),
+            target: self.account.as_ref().map(|account| account.target().clone()),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
             messages: self.messages(),
@@ -294,6 +302,8 @@ pub struct LifeSnapshot {
     pub local: Addr,
     /// The peer's address.
     pub peer: Addr,
+    /// The name of its account, if one is kept.
+    pub target: Option<Arc<str>>,
     /// Bytes received, after TLS.
     pub bytes_in: u64,
     /// Bytes sent, before TLS.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use millstream_base::{Deadline, EngineId, Kind, Slot};
 use millstream_transport::{
-    Account, Addr, Cause, ClosedBy, Conn, DialOptions, LifeTable, ListenOptions, Listener, Opener, Opening,
-    RECORDS_MAX, Side, Stream, dial,
+    Account, Addr, Cause, ClosedBy, Conn, ConnState, DialOptions, LifeTable, ListenOptions, Listener, Opener,
+    Opening, RECORDS_MAX, Side, Stream, dial,
 };
 use proptest::prelude::*;
 
@@ -139,13 +139,14 @@ async fn dials_are_booked_with_what_they_took_and_how_they_failed() {
     let conn = dial(&targets, &options, deadline, &table, Opener::Direct).await.unwrap();
     let peer = acceptor.accept().await.unwrap();
     conn.life().count_message();
+    conn.life().set_state(ConnState::Busy, std::time::Instant::now());
     drop(peer); // its FIN came before our close
     let mut conn = conn;
     std::future::poll_fn(|cx| conn.poll_peer(cx)).await;
     conn.close(Cause::PeerCloseHeader);
     let record = &account.records()[0];
     assert_eq!((record.opener, record.cause), (Opener::Direct, Cause::PeerCloseHeader));
-    assert_eq!((record.closed_by, record.messages), (ClosedBy::Peer, 1));
+    assert_eq!((record.closed_by, record.messages, record.was), (ClosedBy::Peer, 1, ConnState::Busy));
     assert!(!record.connect_time.is_zero() && record.age >= record.connect_time.min(record.age));
     drop(acceptor);
     let error = dial(&targets, &options, deadline, &table, Opener::Direct).await.unwrap_err();

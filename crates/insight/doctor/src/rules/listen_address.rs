@@ -14,7 +14,9 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn look(view: &View<'_>) -> Look {
-    Ok(view.engine()?.listen_refused.iter().map(|address| case(view, address)).collect())
+    let refused = view.engine()?.listen_refused.as_ref();
+    let refused = refused.ok_or("the engine does not say where it could not listen")?;
+    Ok(refused.iter().map(|address| case(view, address)).collect())
 }
 
 fn case(view: &View<'_>, address: &str) -> Case {

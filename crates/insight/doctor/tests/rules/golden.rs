@@ -88,7 +88,9 @@ const GOLDEN: [Golden; 22] = [
     Golden { row: 18, found: |all| nat(all, true), near: |all| nat(all, false) },
     Golden {
         row: 19,
-        found: |all| all.engine.as_mut().expect("there").listen_refused.push("10.9.0.1:80".to_owned()),
+        found: |all| {
+            all.engine.as_mut().expect("there").listen_refused = Some(vec!["10.9.0.1:80".to_owned()])
+        },
         near: |all| listener(all, 0, 128),
     },
     Golden { row: 20, found: |all| bursts(all, |at| at % 30 == 0), near: |all| bursts(all, |_| true) },

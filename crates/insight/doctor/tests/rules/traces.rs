@@ -43,7 +43,9 @@ pub(crate) fn healthy() -> Observation {
         sample.gauges.insert("TCP.tw".to_owned(), 20);
         all.samples.push(sample);
     }
-    all.engine = Some(EngineFacts::default());
+    let mut engine = EngineFacts::default();
+    engine.listen_refused = Some(Vec::new());
+    all.engine = Some(engine);
     all
 }
 

@@ -1,0 +1,89 @@
+//! `/doctor`: what is wrong with this host's connections, with what the engine knows of its own.
+
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use millstream_base::{Error, Result};
+use millstream_doctor::{Observation, Observer, Report};
+use millstream_http::server::Worker;
+use millstream_http::server::transport::LifeTable;
+
+use crate::facts::Look;
+
+/// What the query asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Wanted {
+    span: Duration,
+    pub(crate) is_text: bool,
+}
+
+impl FromStr for Wanted {
+    type Err = Error;
+
+    fn from_str(query: &str) -> Result<Self> {
+        let mut wanted = Self { span: DEFAULT_SPAN, is_text: false };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                ("for", value) => wanted.span = span(value)?,
+                ("format", "text") => wanted.is_text = true,
+                ("format", "json") => wanted.is_text = false,
+                _ => return Err(Error::invalid("want for=SECONDS or format=text|json\n")),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn span(value: &str) -> Result<Duration> {
+    let seconds = value.parse().ok().filter(|seconds| (1..=LONGEST_SPAN.as_secs()).contains(seconds));
+    let seconds =
+        seconds.ok_or_else(|| Error::invalid(format!("for is 1 to {} s\n", LONGEST_SPAN.as_secs())))?;
+    Ok(Duration::from_secs(seconds))
+}
+
+/// Five samples.
+const DEFAULT_SPAN: Duration = Duration::from_secs(1);
+/// A request that takes longer is given up by whatever stands between.
+const LONGEST_SPAN: Duration = Duration::from_secs(30);
+/// Four looks a second see a queue before it overflows (connections.md F14).
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Looks for as long as is wanted, on a thread of `worker`'s engine that may block. One at a time: a look costs the kernel a
+/// walk over its sockets.
+pub(crate) async fn report(lives: LifeTable, worker: &Worker, wanted: &Wanted) -> Result<Report> {
+    let span = wanted.span;
+    let engine = worker.engine().ok_or_else(|| Error::invalid("the endpoint ends\n"))?;
+    engine.blocking(move || observe(&lives, span)).await?.map(|seen| Report::of(&seen))
+}
+
+fn observe(lives: &LifeTable, span: Duration) -> Result<Observation> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = Look::at(lives);
+    let mut observer = Observer::new()?;
+    observer.sample()?;
+    let looks = (span.as_millis() / PAUSE.as_millis()).max(Observation::SAMPLES_MIN as u128 - 1);
+    for _ in 0..looks {
+        std::thread::sleep(PAUSE);
+        observer.sample()?;
+    }
+    Ok(observer.observation().with_engine(before.facts_since(lives)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_says_for_how_long_and_how() {
+        let wanted = |query: &str| query.parse::<Wanted>();
+        let usual = Wanted { span: DEFAULT_SPAN, is_text: false };
+        assert_eq!(wanted("").expect("nothing is fine"), usual);
+        let some = Wanted { span: Duration::from_secs(30), is_text: true };
+        assert_eq!(wanted("for=30&format=text").expect("good"), some);
+        for bad in ["for=0", "for=31", "for=", "for=-1", "format=xml", "x=1"] {
+            assert!(wanted(bad).is_err(), "{bad}");
+        }
+    }
+}
