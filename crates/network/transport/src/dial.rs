@@ -11,6 +11,7 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, UnixStream};
 
+use crate::any_parity::search_any_parity;
 use crate::conn;
 use crate::eyeballs::{Race, interleave, race};
 use crate::listen::{KEEPALIVE, set_keepalive};
@@ -155,6 +156,7 @@ async fn connect_one(target: &Addr, options: &DialOptions) -> io::Result<Stream>
 
 async fn connect_tcp(address: SocketAddr, options: &DialOptions) -> io::Result<Stream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+    search_any_parity(&socket);
     socket.set_tcp_nodelay(options.nodelay)?;
     set_keepalive(&SockRef::from(&socket), options.keepalive)?;
     if options.tcp_user_timeout.is_some() {

@@ -32,6 +32,7 @@
 
 mod accept;
 mod addr;
+mod any_parity;
 mod cause;
 mod conn;
 mod dial;
