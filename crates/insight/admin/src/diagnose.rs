@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use millstream_base::{Error, Result};
+use millstream_base::{Error, Kind, Origin, Result};
 use millstream_doctor::{Observation, Observer, Report};
 use millstream_http::server::Worker;
 use millstream_http::server::transport::LifeTable;
@@ -53,7 +53,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// walk over its sockets.
 pub(crate) async fn report(lives: LifeTable, worker: &Worker, wanted: &Wanted) -> Result<Report> {
     let span = wanted.span;
-    let engine = worker.engine().ok_or_else(|| Error::invalid("the endpoint ends\n"))?;
+    let engine = worker
+        .engine()
+        .ok_or_else(|| Error::new(Kind::Cancelled, Origin::Local, "the admin endpoint ends"))?;
     engine.blocking(move || observe(&lives, span)).await?.map(|seen| Report::of(&seen))
 }
 

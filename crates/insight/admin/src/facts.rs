@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_doctor::{EngineFacts, TargetFacts};
@@ -9,48 +10,41 @@ use millstream_http::server::transport::{
     AccountSnapshot, Cause, ClosedBy, ConnState, EndRecord, LifeSnapshot, LifeTable, Side,
 };
 
-/// The ledger at one moment.
+/// The ledger at one moment, by target.
 pub(crate) struct Look {
     at: Instant,
-    accounts: Vec<AccountSnapshot>,
+    accounts: BTreeMap<Arc<str>, AccountSnapshot>,
 }
 
 impl Look {
     pub(crate) fn at(lives: &LifeTable) -> Self {
-        Self { at: Instant::now(), accounts: lives.ledger() }
+        let accounts = lives.ledger().into_iter().map(|account| (account.target.clone(), account));
+        Self { at: Instant::now(), accounts: accounts.collect() }
     }
 
     /// What happened from then on. What only single records tell (connect times, requests at the peer's close) is that of the
     /// last 256 ends of each target.
     pub(crate) fn facts_since(&self, lives: &LifeTable) -> EngineFacts {
-        let now = Self::at(lives);
-        let live = lives.select(LIVE_MAX, |life| life.side() == Side::Client && life.account().is_some());
+        let now = Instant::now();
         let mut facts = EngineFacts::default();
-        for account in &now.accounts {
-            let before = self.accounts.iter().find(|before| before.target == account.target);
-            let records =
-                lives.find_account(&account.target).map(|found| found.records()).unwrap_or_default();
-            let ended: Vec<_> = records.into_iter().filter(|record| record.ended >= self.at).collect();
-            let of_target = |life: &&LifeSnapshot| life.target.as_deref() == Some(&*account.target);
-            let open: Vec<_> = live.iter().filter(of_target).collect();
-            facts.targets.push(target(account, before, &ended, &open, (self.at, now.at)));
+        for account in lives.accounts() {
+            let before = self.accounts.get(account.target());
+            let ended: Vec<_> =
+                account.records().into_iter().filter(|record| record.ended >= self.at).collect();
+            facts.targets.push(target(&account.snapshot(), before, &ended, &account.live(), (self.at, now)));
         }
         facts
     }
 }
 
-/// Open connections looked at: more would say the same.
-const LIVE_MAX: usize = 4096;
-
 fn target(
     account: &AccountSnapshot,
     before: Option<&AccountSnapshot>,
     ended: &[EndRecord],
-    open: &[&LifeSnapshot],
+    open: &[LifeSnapshot],
     (from, to): (Instant, Instant),
 ) -> TargetFacts {
-    let since =
-        |count: fn(&AccountSnapshot) -> u64| count(account) - before.map_or(0, count).min(count(account));
+    let since = |count: fn(&AccountSnapshot) -> u64| count(account) - before.map_or(0, count);
     let mut facts = TargetFacts::default();
     facts.target = account.target.to_string();
     // The address that connections led to; one that has none open is known if its name is an address.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use millstream_http::server::transport::{AccountSnapshot, EndRecord, LifeTable, Side};
+use millstream_http::server::transport::{Account, EndRecord, LifeTable, Side};
 use serde::Serialize;
 
 use crate::connections::OneSide;
@@ -54,15 +54,17 @@ struct Record {
 
 /// All targets, or the one of this name; with so many records each.
 pub(crate) fn all(lives: &LifeTable, wanted: Option<&str>, records: usize, now: Instant) -> Vec<Target> {
-    let accounts = lives.ledger();
-    let chosen = accounts.iter().filter(|one| wanted.is_none_or(|wanted| *one.target == *wanted));
-    chosen.map(|account| Target::new(account, lives, records, now)).collect()
+    let accounts = match wanted {
+        None => lives.accounts(),
+        Some(target) => lives.find_account(target).into_iter().collect(),
+    };
+    accounts.iter().map(|account| Target::new(account, records, now)).collect()
 }
 
 impl Target {
-    fn new(account: &AccountSnapshot, lives: &LifeTable, records: usize, now: Instant) -> Self {
-        let kept = (records > 0).then(|| lives.find_account(&account.target)).flatten();
-        let kept = kept.map(|account| account.records()).unwrap_or_default();
+    fn new(account: &Account, records: usize, now: Instant) -> Self {
+        let kept = if records > 0 { account.records() } else { Vec::new() };
+        let account = account.snapshot();
         Self {
             target: account.target.to_string(),
             connections: OneSide::new(&account.counts, Side::Client),

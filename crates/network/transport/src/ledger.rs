@@ -2,8 +2,9 @@
 //!
 //! Rules:
 //! 1. An account's lock covers all its numbers, so `opened = open + ended` holds whenever somebody looks.
-//! 2. It is taken when a connection opens, when it ends, and by whoever looks: never for a request. Messages of open
-//!    connections are read from their records.
+//! 2. It is taken when a connection opens, when it ends, and by whoever looks: never for a request, and never under a lock of
+//!    the table. Requests of open connections are read from their records while it is held, so none counts twice and a count
+//!    never falls.
 //! 3. Accounts are never taken away; there are at most [`TARGETS_MAX`], and one for all others.
 
 use std::collections::{HashMap, VecDeque};
@@ -12,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use millstream_base::{ConnId, Error, Kind};
 
-use crate::life::Life;
+use crate::life::{Life, LifeSnapshot};
 use crate::{Cause, ClosedBy, ConnState, Counts, Opener, Side};
 
 /// Targets that have an account of their own; whatever comes after shares one called [`OTHERS`].
 pub const TARGETS_MAX: usize = 1024;
 /// The account of all targets beyond the first [`TARGETS_MAX`].
 pub const OTHERS: &str = "others";
-/// How many ends an account remembers one by one: 20 KiB.
+/// How many ends an account remembers one by one: 32 KiB at most.
 pub const RECORDS_MAX: usize = 256;
 
 /// A new connection is the price of one that ended no longer ago than this: as long as its port may still be held
@@ -43,6 +44,8 @@ pub struct Account {
 #[derive(Debug, Default)]
 struct Book {
     counts: Counts,
+    live: HashMap<ConnId, Arc<Life>>,
+    /// Requests of those that ended.
     messages: u64,
     failed: u64,
     no_port: u64,
@@ -93,7 +96,7 @@ pub struct AccountSnapshot {
     pub target: Arc<str>,
     /// Connections opened and ended, and why; `opened = open + ended`.
     pub counts: Counts,
-    /// Requests carried: by those that ended, and by those open when it was looked at.
+    /// Requests carried, by those that ended and those that are open.
     pub requests: u64,
     /// Dials that failed, those without a port among them.
     pub failed: u64,
@@ -118,6 +121,10 @@ impl Ledger {
         all.entry(target.into()).or_insert_with(new).clone()
     }
 
+    pub(crate) fn find(&self, target: &str) -> Option<Arc<Account>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned()
+    }
+
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut accounts: Vec<_> = all.values().cloned().collect();
@@ -135,6 +142,11 @@ impl Account {
     /// The last ends, the newest last; at most [`RECORDS_MAX`].
     pub fn records(&self) -> Vec<EndRecord> {
         self.lock().records.iter().cloned().collect()
+    }
+
+    /// Copies of the records of its open connections, in no order.
+    pub fn live(&self) -> Vec<LifeSnapshot> {
+        self.lock().live.values().map(|life| life.snapshot()).collect()
     }
 
     /// A dial that failed.
@@ -161,9 +173,15 @@ impl Account {
         Some(cause)
     }
 
+    /// It has this record.
+    pub(crate) fn carries(&self, life: Arc<Life>) {
+        self.lock().live.insert(life.id(), life);
+    }
+
     /// A connection has ended.
     pub(crate) fn ended(&self, life: &Life, record: EndRecord) {
         let mut book = self.lock();
+        book.live.remove(&life.id()); // frees nothing: the caller has it too
         book.counts.count_ended(life.side(), record.cause, record.closed_by);
         book.messages += record.messages;
         let handshake = record.connect_time + record.tls_time;
@@ -183,9 +201,10 @@ impl Account {
         book.records.push_back(record);
     }
 
-    /// A copy as it stands now; `carried` are the requests of the connections that are open.
-    pub(crate) fn snapshot(&self, carried: u64) -> AccountSnapshot {
+    /// A copy as it stands now.
+    pub fn snapshot(&self) -> AccountSnapshot {
         let book = self.lock();
+        let carried: u64 = book.live.values().map(|life| life.messages()).sum();
         AccountSnapshot {
             target: self.target.clone(),
             counts: book.counts.clone(),
@@ -243,6 +262,11 @@ mod tests {
     }
 
     #[test]
+    fn records_take_no_more_than_is_said() {
+        assert!(size_of::<EndRecord>() * RECORDS_MAX <= 32 * 1024, "{}", size_of::<EndRecord>());
+    }
+
+    #[test]
     fn what_ended_long_ago_is_not_replaced() {
         let (account, now) = (Ledger::default().account("a"), Instant::now());
         account.lock().unreplaced.push_back((Cause::CapacityEvict, now));
@@ -252,6 +276,6 @@ mod tests {
         assert_eq!(opened(Opener::AllBusy, REPLACED_WITHIN), None, "it was replaced");
         account.lock().unreplaced.push_back((Cause::CapacityEvict, now));
         assert_eq!(opened(Opener::PoolEmpty, REPLACED_WITHIN + Duration::from_millis(1)), None);
-        assert_eq!(account.snapshot(0).each_avoidable().collect::<Vec<_>>(), [(Cause::CapacityEvict, 1)]);
+        assert_eq!(account.snapshot().each_avoidable().collect::<Vec<_>>(), [(Cause::CapacityEvict, 1)]);
     }
 }

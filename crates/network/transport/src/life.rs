@@ -71,13 +71,16 @@ pub(crate) struct Seat {
 }
 
 impl Life {
-    pub(crate) fn new(id: ConnId, opening: Opening, table: LifeTable, seat: Seat) -> Self {
-        let opened = Instant::now();
-        let open = |account: &Arc<Account>| account.opened(opening.side, opening.opener, opened);
-        let replaces = opening.account.as_ref().and_then(open);
+    pub(crate) fn new(
+        id: ConnId,
+        opening: Opening,
+        replaces: Option<Cause>,
+        table: LifeTable,
+        seat: Seat,
+    ) -> Self {
         Self {
             id,
-            opened,
+            opened: Instant::now(),
             local: opening.local,
             peer: opening.peer,
             table,
@@ -216,11 +219,6 @@ impl Life {
         &self.table
     }
 
-    /// The account of its target, if one is kept.
-    pub fn account(&self) -> Option<&Arc<Account>> {
-        self.account.as_ref()
-    }
-
     /// The end of a connection that could have gone on, and in whose place this one was opened.
     pub fn replaces(&self) -> Option<Cause> {
         Cause::from_number(self.replaces.wrapping_sub(1))
@@ -271,7 +269,6 @@ impl Life {
             opened: self.opened,
             local: self.local.clone(),
             peer: self.peer.clone(),
-            target: self.account.as_ref().map(|account| account.target().clone()),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
             messages: self.messages(),
@@ -302,8 +299,6 @@ pub struct LifeSnapshot {
     pub local: Addr,
     /// The peer's address.
     pub peer: Addr,
-    /// The name of its account, if one is kept.
-    pub target: Option<Arc<str>>,
     /// Bytes received, after TLS.
     pub bytes_in: u64,
     /// Bytes sent, before TLS.

@@ -5,9 +5,9 @@
 //! 2. A shard's lock covers its seats and its counts together: in a shard `opened = open + ended` at every moment.
 //! 3. Nothing runs under a shard's lock but this file; looking at all connections takes it for [`BATCH`] seats at a time.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use millstream_base::{ConnId, EngineId, Slot};
 
@@ -44,7 +44,7 @@ impl LifeTable {
         Self(Arc::new(Inner { engine, shards, ledger: Ledger::default() }))
     }
 
-    /// Takes a new connection in. Costs one uncontended lock and one allocation.
+    /// Takes a new connection in. Costs one uncontended lock and one allocation; where an account is kept, two locks of it.
     pub(crate) fn open(&self, opening: Opening) -> LifeRef {
         let shards = &self.0.shards;
         let number = match Slot::index_in(self.0.engine) {
@@ -52,13 +52,20 @@ impl LifeTable {
             _ => 0,
         };
         let shard = u16::try_from(number).expect("new() makes fewer than 2^16 shards");
+        let account = opening.account.clone();
+        let opened = |account: &Arc<Account>| account.opened(opening.side, opening.opener, Instant::now());
+        let replaces = account.as_ref().and_then(opened);
         let mut seats = shards[number].lock();
         let sequence = seats.counts.opened();
         let id = ConnId(sequence * shards.len() as u64 + number as u64 + 1);
         seats.counts.count_opened(opening.side, opening.opener);
         let index = seats.take_seat();
-        let life = Arc::new(Life::new(id, opening, self.clone(), Seat { shard, index }));
+        let life = Arc::new(Life::new(id, opening, replaces, self.clone(), Seat { shard, index }));
         seats.seats[index as usize] = Some(life.clone());
+        drop(seats); // an account has a lock of its own
+        if let Some(account) = account {
+            account.carries(life.clone());
+        }
         LifeRef::new(life)
     }
 
@@ -83,29 +90,17 @@ impl LifeTable {
 
     /// The account that connections to this target were booked in, if there is one.
     pub fn find_account(&self, target: &str) -> Option<Arc<Account>> {
-        self.0.ledger.accounts().into_iter().find(|account| &**account.target() == target)
+        self.0.ledger.find(target)
     }
 
-    /// Copies of all accounts, by name. Each balances; requests of connections that end meanwhile may count twice.
+    /// All accounts, by name.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.0.ledger.accounts()
+    }
+
+    /// Copies of all accounts, by name. Each balances.
     pub fn ledger(&self) -> Vec<AccountSnapshot> {
-        let mut carried = HashMap::<*const Account, u64>::new();
-        self.each(|life| {
-            if let Some(account) = life.account() {
-                *carried.entry(Arc::as_ptr(account)).or_default() += life.messages();
-            }
-        });
-        let of = |account: &Arc<Account>| carried.get(&Arc::as_ptr(account)).copied().unwrap_or(0);
-        self.0.ledger.accounts().iter().map(|account| account.snapshot(of(account))).collect()
-    }
-
-    fn each(&self, mut look: impl FnMut(&Life)) {
-        for shard in &self.0.shards {
-            let mut from = 0;
-            while let Some(lives) = { shard.lock().batch(from) } {
-                from += BATCH;
-                lives.iter().for_each(|life| look(life));
-            }
-        }
+        self.accounts().iter().map(|account| account.snapshot()).collect()
     }
 
     /// How many are open.

@@ -70,13 +70,19 @@ fn account_balances_whenever_it_is_looked_at_while_threads_open_and_close() {
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
-            let (mut looks, mut last) = (0_u64, 0);
+            let (mut looks, mut last, mut requests) = (0_u64, 0, 0);
             while !is_done.load(Relaxed) {
-                let counts = &table.ledger()[0].counts;
+                let account = &table.ledger()[0];
+                let counts = &account.counts;
                 let ended: u64 = counts.each_ended().map(|(.., count)| count).sum();
                 // Each thread has one open at a time, and at most one more on its way out.
                 assert!(counts.opened() - ended <= WORKERS as u64, "{counts:?}");
                 assert!(counts.opened() >= last, "it only grows");
+                assert!(
+                    account.requests >= requests && account.requests <= counts.opened(),
+                    "none counts twice"
+                );
+                requests = account.requests;
                 (looks, last) = (looks + 1, counts.opened());
             }
             looks
