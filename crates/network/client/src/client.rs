@@ -14,10 +14,10 @@ use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
-use crate::dialer::{self, LentOf, Opening};
+use crate::dialer::{self, Errand, LentOf};
 use crate::habits::AllHabits;
 use crate::lease::shard;
-use crate::pressure::Pressure;
+use crate::pressure::{self, Gates};
 use crate::retry::{Budget, may_retry};
 use crate::slot::{self, Slot};
 use crate::stats::{self, Event, Stats};
@@ -37,7 +37,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) stats: Stats,
     pub(crate) habits: AllHabits,
     budget: Budget,
-    pub(crate) pressure: Pressure,
+    pub(crate) gates: Gates,
     workers: Box<[Worker]>,
     next_home: AtomicUsize,
 }
@@ -120,7 +120,7 @@ impl<P: Protocol> Client<P> {
             stats: Stats::new(engine),
             habits: AllHabits::default(),
             budget: Budget::new(),
-            pressure: Pressure::default(),
+            gates: Gates::default(),
             workers,
             next_home: AtomicUsize::new(0),
         });
@@ -203,7 +203,7 @@ impl<P: Protocol> Client<P> {
             // One that lay beside the broken one is as suspect: its place is worth more than it.
             Grant::Session(lent) => slot::vacate(lent, Cause::StaleOnCheckout),
         };
-        let lease = dialer::open(shared, target, permit, (Opener::Retry, Opening::Short), deadline).await?;
+        let lease = dialer::open(shared, target, permit, Errand::sure(Opener::Retry), deadline).await?;
         shared.protocol.call(lease, request, deadline).await.map_err(|failed| failed.error)
     }
 }
@@ -261,7 +261,7 @@ impl<P: Protocol> Shared<P> {
         match lease.vacate_if_late() {
             Ok(lease) => Ok(lease),
             Err(permit) => {
-                dialer::open(self, target, permit, (Opener::PoolEmpty, Opening::Short), deadline).await
+                dialer::open(self, target, permit, Errand::sure(Opener::PoolEmpty), deadline).await
             }
         }
     }
@@ -273,37 +273,38 @@ impl<P: Protocol> Shared<P> {
         bucket: &Arc<Bucket<Slot<P::Session>>>,
         deadline: Deadline,
     ) -> Result<Lease<P>> {
-        let gate = self.pressure.gate(target);
+        let limit = deadline.earlier(Deadline::after(now(), self.options.checkout_timeout));
+        let gate = self.gates.of(target);
         if !gate.is_closed() {
-            match self.try_checkout(target, bucket, Opening::Usual, deadline).await {
+            match self.try_checkout(target, bucket, false, deadline).await {
                 Err(error) if error.kind() == Kind::PortsExhausted => {}
                 outcome => return outcome,
             }
         }
         self.stats.count(Event::PortsShort);
-        let limit = deadline.earlier(Deadline::after(now(), self.options.checkout_timeout));
-        let Some(mut turn) = gate.turn(self.home(), limit).await else { return Err(gate.error()) };
-        while turn.pause(self.home(), limit).await {
+        let Some(_turn) = gate.turn(self.home(), limit).await else { return Err(gate.error()) };
+        loop {
             // Whoever waits is served by what another gives back, too.
             if let Some(lease) = self.stocked(bucket, now()) {
                 return Ok(lease);
             }
-            if gate.is_closed() && !turn.may_connect(self.home()).await {
-                continue;
+            if gate.may_connect(self.home()).await {
+                match self.try_checkout(target, bucket, true, deadline).await {
+                    Err(error) if error.kind() == Kind::PortsExhausted => {}
+                    outcome => return outcome,
+                }
             }
-            match self.try_checkout(target, bucket, Opening::Short, deadline).await {
-                Err(error) if error.kind() == Kind::PortsExhausted => {}
-                outcome => return outcome,
+            if !pressure::tick(self.home(), limit).await? {
+                return Err(gate.error());
             }
         }
-        Err(gate.error())
     }
 
     async fn try_checkout(
         self: &Arc<Self>,
         target: &Target,
         bucket: &Arc<Bucket<Slot<P::Session>>>,
-        opening: Opening,
+        passes_gate: bool,
         deadline: Deadline,
     ) -> Result<Lease<P>> {
         loop {
@@ -316,7 +317,8 @@ impl<P: Protocol> Shared<P> {
                 Grant::Dial(permit) => {
                     let is_first = bucket.stats().open == 0;
                     let opener = if is_first { Opener::PoolEmpty } else { Opener::AllBusy };
-                    return dialer::open(self, target, permit, (opener, opening), deadline).await;
+                    return dialer::open(self, target, permit, Errand { opener, passes_gate }, deadline)
+                        .await;
                 }
             }
         }

@@ -23,13 +23,19 @@ pub(crate) type PermitOf<P> = Permit<Slot<<P as Protocol>::Session>>;
 /// A lent session of this protocol.
 pub(crate) type LentOf<P> = Lent<Slot<<P as Protocol>::Session>>;
 
-/// Whether a shortage of ports is known, and this is the one that may try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
-    /// It is not known: gives up without a `connect` if it is by then.
-    Usual,
-    /// It is.
-    Short,
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    pub(crate) opener: Opener,
+    /// Is `connect` called also where no port was free a moment ago?
+    pub(crate) passes_gate: bool,
+}
+
+impl Errand {
+    /// One that is tried whatever is known of ports.
+    pub(crate) fn sure(opener: Opener) -> Self {
+        Self { opener, passes_gate: true }
+    }
 }
 
 /// Opens a session in the place that `permit` holds.
@@ -39,13 +45,13 @@ pub(crate) async fn open<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
-    why: (Opener, Opening),
+    errand: Errand,
     deadline: Deadline,
 ) -> Result<Lease<P>> {
     let worker = shared.home().clone();
     let (shared, target, here) = (shared.clone(), target.clone(), worker.clone());
     let dialling = worker.spawn(async move || {
-        let lent = open_here(&shared, &target, permit, why, deadline, here).await?;
+        let lent = open_here(&shared, &target, permit, errand, deadline, here).await?;
         Ok(Parcel(Some(Lease::new(lent, shared.engine))))
     });
     match dialling.await {
@@ -75,12 +81,12 @@ async fn open_here<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
-    why: (Opener, Opening),
+    errand: Errand,
     deadline: Deadline,
     worker: Worker,
 ) -> Result<LentOf<P>> {
     shared.stats.count(Event::Dialled);
-    match connect(shared, target, why, deadline).await {
+    match connect(shared, target, errand, deadline).await {
         Ok(session) => {
             let habits = shared.habits.of(target);
             let lent = permit.fill(Slot::new(session, worker, habits), now());
@@ -97,18 +103,18 @@ async fn open_here<P: Protocol>(
 async fn connect<P: Protocol>(
     shared: &Shared<P>,
     target: &Target,
-    (opener, opening): (Opener, Opening),
+    errand: Errand,
     deadline: Deadline,
 ) -> Result<P::Session> {
     let addresses = addresses(shared, target, deadline).await?;
     let mut options = shared.options.dial.clone();
     options.tls = target.tls().cloned();
     options.account = Some(shared.lives.account(&target.to_string()));
-    let gate = shared.pressure.gate(target);
-    if opening == Opening::Usual && gate.is_closed() {
+    let gate = shared.gates.of(target);
+    if gate.is_closed() && !errand.passes_gate {
         return Err(gate.error());
     }
-    let dialled = dial(&addresses, &options, deadline, &shared.lives, opener).await;
+    let dialled = dial(&addresses, &options, deadline, &shared.lives, errand.opener).await;
     match &dialled {
         Err(error) if error.kind() == Kind::PortsExhausted => {
             gate.close(addresses.iter().filter_map(Addr::as_tcp));

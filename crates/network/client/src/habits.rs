@@ -8,12 +8,11 @@
 //! 1. `keep_us` is what callers read, without a lock; it is derived from `learnt`, under whose lock it is written.
 //! 2. Both are written when a watch fires or the client sweeps, never by a call.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Target;
+use crate::per_target::PerTarget;
 
 /// How long a connection may lie idle when its server closes it after `patience`: less the time that a request needs to
 /// get there, since the keep-alive race is lost by whoever uses the last moment.
@@ -54,11 +53,13 @@ const HOLDS: Duration = Duration::from_secs(10 * 60);
 /// Nothing is known.
 const FOR_EVER: u64 = u64::MAX;
 
-impl Habits {
-    fn new() -> Self {
+impl Default for Habits {
+    fn default() -> Self {
         Self { keep_us: AtomicU64::new(FOR_EVER), learnt: Mutex::default() }
     }
+}
 
+impl Habits {
     /// How long a connection may lie idle, as far as is known.
     #[inline]
     pub(crate) fn keep(&self) -> Duration {
@@ -100,35 +101,19 @@ impl Habits {
 }
 
 /// The habits of all targets that connections were made to.
-#[derive(Debug, Default)]
-pub(crate) struct AllHabits(Mutex<HashMap<Target, Arc<Habits>>>);
-
-/// Targets remembered; when there are more, those without connections go.
-const MOST_TARGETS: usize = 10_000;
+pub(crate) type AllHabits = PerTarget<Habits>;
 
 impl AllHabits {
-    /// Those of this target. Asked for when a connection is made.
-    pub(crate) fn of(&self, target: &Target) -> Arc<Habits> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(habits) = all.get(target) {
-            return habits.clone();
-        }
-        if all.len() >= MOST_TARGETS {
-            all.retain(|_, habits| Arc::strong_count(habits) > 1);
-        }
-        all.entry(target.clone()).or_insert_with(|| Arc::new(Habits::new())).clone()
-    }
-
     /// To be called now and then.
     pub(crate) fn forget(&self, now: Instant) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().for_each(|habits| habits.forget(now));
+        self.each(|habits| habits.forget(now));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Target;
 
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -157,7 +142,7 @@ mod tests {
             (vec![5_000, 3, 5_000], Some(4_750)),
             (vec![60_000, 60_000, 2_000, 2_000], Some(1_900)),
         ] {
-            let (habits, mut now) = (Habits::new(), Instant::now());
+            let (habits, mut now) = (Habits::default(), Instant::now());
             for age in &ages {
                 now += ms(*age);
                 habits.on_closed(ms(*age), now);
@@ -168,7 +153,7 @@ mod tests {
 
     #[test]
     fn many_ends_at_one_moment_are_one_sample() {
-        let (habits, now) = (Habits::new(), Instant::now());
+        let (habits, now) = (Habits::default(), Instant::now());
         (0..64).for_each(|number| habits.on_closed(ms(3_000 + number), now + ms(number)));
         assert_eq!(habits.keep(), Duration::MAX, "a restart");
         habits.on_closed(ms(3_000), now + ms(3_000));

@@ -6,23 +6,21 @@
 //! ends, when a TIME_WAIT is over, or when another program lets go of one; a connection that a call gives back meanwhile serves
 //! as well.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millstream_base::{Deadline, Error, Kind, Origin, Phase, Seen};
+use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 use millstream_ports::Shortage;
 use millstream_runtime::{Worker, now};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::Target;
+use crate::per_target::PerTarget;
 
-/// The gate of each destination that had no port.
-#[derive(Default)]
-pub(crate) struct Pressure(Mutex<HashMap<Target, Arc<Gate>>>);
+/// The gates of all destinations that connections were made to.
+pub(crate) type Gates = PerTarget<Gate>;
 
 /// One destination, short of ports or not.
 pub(crate) struct Gate {
@@ -31,54 +29,37 @@ pub(crate) struct Gate {
     known: Mutex<Known>,
 }
 
+/// What is known of a shortage.
 #[derive(Default)]
 struct Known {
     /// Where `connect` failed, if it is one address only.
     destination: Option<SocketAddr>,
+    /// When it failed last.
+    failed: Option<Instant>,
     /// What the kernel said last.
     shortage: Option<Arc<Shortage>>,
+    /// From when on the kernel may be asked, or `connect` called, again; and how long it was till then.
+    due: Option<(Instant, Duration)>,
 }
 
-/// Whose turn it is to try. Dropping it gives the turn to the next in line.
-pub(crate) struct Turn<'a> {
-    gate: &'a Gate,
-    _permit: SemaphorePermit<'a>,
-    pause: Duration,
-    /// When `connect` failed last.
-    tried: Instant,
-    described: bool,
-}
-
-/// Between two looks, at least. A connection's end is seen that soon.
+/// Between two looks for a connection that was given back: nothing tells of one, and it costs less than a microsecond.
+const TICK: Duration = Duration::from_millis(1);
+/// Before the first look at the kernel's list.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// No longer than this between two looks, or, where the kernel does not show its sockets, between two tries.
+/// No longer than this between two looks, or, where the kernel can't be asked, between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// A look may take this part of the time.
-const LOOKS_PART: u32 = 10;
+/// A look is followed by a pause of this many times its length.
+const PAUSES: u32 = 10;
 /// The kernel may find a port where its list shows none (`tcp_tw_reuse`): so often it is asked to.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// Destinations remembered; when there are more, those that are not short go.
-const MOST_GATES: usize = 10_000;
 
-impl Pressure {
-    /// The gate of this destination. Asked for when a connection is made.
-    pub(crate) fn gate(&self, target: &Target) -> Arc<Gate> {
-        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gate) = gates.get(target) {
-            return gate.clone();
-        }
-        if gates.len() >= MOST_GATES {
-            gates.retain(|_, gate| gate.is_closed() || Arc::strong_count(gate) > 1);
-        }
-        gates.entry(target.clone()).or_insert_with(|| Arc::new(Gate::new())).clone()
+impl Default for Gate {
+    fn default() -> Self {
+        Self { is_closed: AtomicBool::new(false), turn: Semaphore::new(1), known: Mutex::default() }
     }
 }
 
 impl Gate {
-    fn new() -> Self {
-        Self { is_closed: AtomicBool::new(false), turn: Semaphore::new(1), known: Mutex::default() }
-    }
-
     /// Had somebody no port, and has nobody found one since?
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Relaxed)
@@ -88,7 +69,11 @@ impl Gate {
     pub(crate) fn close(&self, addresses: impl Iterator<Item = SocketAddr>) {
         let mut addresses = addresses.fuse();
         let destination = addresses.next().filter(|_| addresses.next().is_none());
-        self.lock().destination = destination;
+        let now = now();
+        let mut known = self.lock();
+        (known.destination, known.failed) = (destination, Some(now));
+        known.due.get_or_insert((now + FIRST_PAUSE, FIRST_PAUSE));
+        drop(known);
         self.is_closed.store(true, Relaxed);
     }
 
@@ -109,19 +94,55 @@ impl Gate {
         Error::new(Kind::PortsExhausted, Origin::Local, text).with_phase(Phase::Connect).with_seen(Seen::No)
     }
 
-    /// Waits for the turn; `None` when `limit` passes first.
+    /// Waits for the turn to try; `None` when `limit` passes first. Dropping the turn gives it to the next in line.
     ///
     /// Dropping the future leaves the queue.
-    pub(crate) async fn turn(&self, home: &Worker, limit: Deadline) -> Option<Turn<'_>> {
-        let turn =
-            |permit, pause, tried| Turn { gate: self, _permit: permit, pause, tried, described: false };
+    pub(crate) async fn turn(&self, home: &Worker, limit: Deadline) -> Option<SemaphorePermit<'_>> {
         if let Ok(permit) = self.turn.try_acquire() {
-            return Some(turn(permit, FIRST_PAUSE, now()));
+            return Some(permit);
         }
-        let permit = until(home, limit, self.turn.acquire()).await?.ok()?;
-        // It worked for the one before, or something else went wrong: worth a try at once.
-        let long_ago = now().checked_sub(TRY_EVERY).unwrap_or_else(now);
-        Some(turn(permit, Duration::ZERO, long_ago))
+        until(home, limit, self.turn.acquire()).await?.ok()
+    }
+
+    /// Is it worth a `connect` now? For whose turn it is. Asks the kernel's list, on a thread of its own, when it is time to.
+    pub(crate) async fn may_connect(&self, home: &Worker) -> bool {
+        if !self.is_closed() {
+            return true;
+        }
+        let begun = now();
+        let (destination, before, due) = {
+            let known = self.lock();
+            (known.destination, known.shortage.clone(), known.due)
+        };
+        if due.is_some_and(|(due, _)| begun < due) {
+            return false;
+        }
+        // Who holds the ports is asked once: it takes a walk over the processes.
+        let is_first = before.is_none();
+        let looked = match (destination, home.engine()) {
+            (Some(at), Some(engine)) => {
+                let look = move || if is_first { Shortage::look_closely(at) } else { Shortage::look(at) };
+                engine.blocking(look).await.ok().and_then(|seen| seen.ok())
+            }
+            _ => None,
+        };
+        let now = now();
+        let pause = match looked {
+            Some(_) if is_first => FIRST_PAUSE,
+            Some(_) => now.saturating_duration_since(begun) * PAUSES,
+            None => due.map_or(FIRST_PAUSE, |(_, pause)| pause * 2),
+        };
+        let pause = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut known = self.lock();
+        known.due = Some((now + pause, pause));
+        let Some(mut shortage) = looked else { return true };
+        if let Some(before) = before {
+            shortage.holders.clone_from(&before.holders);
+        }
+        let is_time = known.failed.is_none_or(|failed| now.saturating_duration_since(failed) >= TRY_EVERY);
+        let is_free = shortage.free() > 0;
+        known.shortage = Some(Arc::new(shortage));
+        is_free || is_time
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -129,43 +150,14 @@ impl Gate {
     }
 }
 
-impl Turn<'_> {
-    /// Waits before the next try; false when `limit` has passed by then.
-    pub(crate) async fn pause(&mut self, home: &Worker, limit: Deadline) -> bool {
-        if !self.pause.is_zero() {
-            let rest = Deadline::after(now(), self.pause);
-            until(home, rest.earlier(limit), std::future::pending::<()>()).await;
-        }
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        !limit.is_past(now())
-    }
-
-    /// Is it worth a `connect`? Asks the kernel's list, on a thread of its own.
-    pub(crate) async fn may_connect(&mut self, home: &Worker) -> bool {
-        let destination = self.gate.lock().destination;
-        let (Some(destination), Some(engine)) = (destination, home.engine()) else { return true };
-        let closely = !self.described;
-        let begun = now();
-        let look =
-            move || if closely { Shortage::look_closely(destination) } else { Shortage::look(destination) };
-        let Ok(Ok(mut shortage)) = engine.blocking(look).await else { return true };
-        let is_time = begun.saturating_duration_since(self.tried) >= TRY_EVERY;
-        let is_free = shortage.free() > 0;
-        let mut known = self.gate.lock();
-        if let Some(before) = known.shortage.as_ref().filter(|_| !closely) {
-            shortage.holders.clone_from(&before.holders);
-        }
-        known.shortage = Some(Arc::new(shortage));
-        drop(known);
-        self.described = true;
-        if is_free || is_time {
-            self.tried = begun;
-            return true;
-        }
-        let took = now().saturating_duration_since(begun);
-        self.pause = (took * LOOKS_PART).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        false
-    }
+/// Waits before the next look at the stock; false when `limit` has passed by then.
+///
+/// # Errors
+/// When the engine has stopped.
+pub(crate) async fn tick(home: &Worker, limit: Deadline) -> Result<bool> {
+    // By the runtime's clock: the wheel's steps are sixteen times as long.
+    home.spawn(async || tokio::time::sleep(TICK).await).await?;
+    Ok(!limit.is_past(now()))
 }
 
 /// The output, unless the moment comes first. On any runtime: the timer is a worker's.
