@@ -25,14 +25,13 @@ impl FromStr for Wanted {
 
     fn from_str(query: &str) -> Result<Self> {
         let mut wanted = Self { limit: DEFAULT_LIMIT, side: None, state: None, target: None, records: 0 };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match key {
-                "limit" => wanted.limit = number(key, value, MOST_LIMIT)?,
-                "records" => wanted.records = number(key, value, RECORDS_MAX)?,
-                "target" => wanted.target = Some(value.replace("%3A", ":").replace("%3a", ":")),
-                "side" => wanted.side = Some(named(Side::ALL, Side::name, value)?),
-                "state" => wanted.state = Some(named(ConnState::ALL, ConnState::name, value)?),
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "limit" => wanted.limit = number(&key, &value, MOST_LIMIT)?,
+                "records" => wanted.records = number(&key, &value, RECORDS_MAX)?,
+                "target" => wanted.target = Some(value.into_owned()),
+                "side" => wanted.side = Some(named(Side::ALL, Side::name, &value)?),
+                "state" => wanted.state = Some(named(ConnState::ALL, ConnState::name, &value)?),
                 _ => return Err(Error::invalid("want limit=, side=, state=, target= or records=\n")),
             }
         }
@@ -194,6 +193,8 @@ mod tests {
         let some = wanted("limit=5&side=server&state=idle&target=db%3A5432&records=256").expect("good");
         let (side, state, target) = (Some(Side::Server), Some(ConnState::Idle), Some("db:5432".to_owned()));
         assert_eq!(some, Wanted { limit: 5, side, state, target, records: 256 });
+        let bracketed = wanted("target=%5B::1%5D%3a80").expect("good").target;
+        assert_eq!(bracketed.as_deref(), Some("[::1]:80"));
         for bad in [
             "limit=",
             "limit=-1",

@@ -23,8 +23,8 @@ impl FromStr for Wanted {
 
     fn from_str(query: &str) -> Result<Self> {
         let mut wanted = Self { span: DEFAULT_SPAN, is_text: false };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=').unwrap_or((pair, "")) {
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match (&*key, &*value) {
                 ("for", value) => wanted.span = span(value)?,
                 ("format", "text") => wanted.is_text = true,
                 ("format", "json") => wanted.is_text = false,

@@ -1,4 +1,5 @@
-//! The local ports that connections are made from: how many there are, and how many one destination may have.
+//! The local ports that connections are made from: how many there are, how many one destination may have, and who has them when
+//! none is left.
 //!
 //! A connection is named by four numbers; from one address to one destination only our port differs. So a host has as many
 //! connections to a destination at a time, those in TIME_WAIT among them, as its range of local ports has.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 use millstream_client::{Failed, Lease, idle_span, now, turn_now};
 use millstream_transport::{Cause, ConnState};
@@ -24,7 +24,7 @@ use super::reply_body::{ReplyBody, Rest};
 use super::upgraded::UpgradedConn;
 use super::wire::{Http1, Sent, WireReply, WireRequest, malformed};
 use crate::Body;
-use crate::codec::{Framing, Parse, Progress, parse_response};
+use crate::codec::{Framing, Parse, Progress, list_items, parse_response};
 use crate::server::scratch;
 
 /// One request and its reply's head on one connection.
@@ -330,8 +330,8 @@ impl<'a> Exchange<'a> {
 /// Who asked that the connection ends: we, when the request said so.
 #[cold]
 fn asked_by(request: &WireRequest) -> Cause {
-    let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
-    let is_own = request.headers.get_all(&CONNECTION).any(closes);
+    let mut items = request.headers.get_all(&CONNECTION).flat_map(|value| list_items(value.as_bytes()));
+    let is_own = items.any(|item| item.eq_ignore_ascii_case(b"close"));
     if is_own { Cause::OwnCloseHeader } else { Cause::PeerCloseHeader }
 }
 

@@ -32,6 +32,7 @@ mod target;
 
 pub use chunked::{ChunkEvent, ChunkLimits, ChunkedDecoder};
 pub use date::DateCache;
+pub(crate) use fields::list_items;
 pub use fields::{Fields, Iter};
 pub use framing::Framing;
 pub use limits::HeadLimits;
