@@ -196,6 +196,7 @@ impl Accepted {
             local: self.local.clone(),
             peer: self.peer.clone(),
             account: None,
+            budget: None,
         }
     }
 }

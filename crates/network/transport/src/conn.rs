@@ -45,7 +45,7 @@ impl Conn {
         let (client, server) = tokio::io::duplex(size);
         let end = |io, side, opener| {
             let (local, peer) = (Addr::Memory, Addr::Memory);
-            let opening = Opening { side, opener, local, peer, account: None };
+            let opening = Opening { side, opener, local, peer, account: None, budget: None };
             Self::new(Stream::other(io), opening, table)
         };
         (end(client, Side::Client, Opener::Direct), end(server, Side::Server, Opener::Accepted))

@@ -1,20 +1,19 @@
 //! Dialling: one connection to the first of several addresses that answers.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use socket2::{Domain, SockRef, Socket, Type};
-use tokio::net::{TcpSocket, UnixStream};
+use millstream_ports::{Held, Ports};
+use tokio::net::UnixStream;
 
-use crate::any_parity::search_any_parity;
 use crate::conn;
 use crate::eyeballs::{Race, interleave, race};
-use crate::listen::{KEEPALIVE, set_keepalive};
+use crate::listen::KEEPALIVE;
+use crate::tcp;
 use crate::tls::TlsClient;
 use crate::{Account, Addr, Conn, LifeTable, Opener, Opening, Side, Stream};
 
@@ -26,8 +25,9 @@ pub struct DialOptions {
     pub nodelay: bool,
     /// Probes a silent peer after this span.
     pub keepalive: Option<Duration>,
-    /// The address to dial from.
-    pub local_addr: Option<IpAddr>,
+    /// The addresses to dial from, of those of the target's family; with several, each has ports of its own. With none the
+    /// kernel chooses.
+    pub local_addrs: Vec<IpAddr>,
     /// The longest wait for a connection, over all addresses.
     pub connect_timeout: Duration,
     /// The longest TLS handshake.
@@ -47,7 +47,7 @@ impl Default for DialOptions {
         Self {
             nodelay: true,
             keepalive: Some(KEEPALIVE),
-            local_addr: None,
+            local_addrs: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             tls_timeout: Duration::from_secs(10),
             happy_eyeballs_delay: Duration::from_millis(250),
@@ -75,8 +75,14 @@ impl DialOptions {
 
     /// Dials from this address.
     #[must_use]
-    pub fn with_local_addr(mut self, address: IpAddr) -> Self {
-        self.local_addr = Some(address);
+    pub fn with_local_addr(self, address: IpAddr) -> Self {
+        self.with_local_addrs([address])
+    }
+
+    /// Dials from these addresses: for each connection from one that has many free ports towards its target.
+    #[must_use]
+    pub fn with_local_addrs(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.local_addrs = addresses.into_iter().collect();
         self
     }
 
@@ -103,11 +109,13 @@ pub async fn dial(
 ) -> Result<Conn> {
     let started = Instant::now();
     let account = options.account.clone();
-    let (stream, peer) = connect(targets, options, deadline).await.inspect_err(|error| {
-        account.iter().for_each(|account| account.dial_failed(error));
-    })?;
+    let (stream, held, peer) =
+        connect(targets, options, deadline, table.ports()).await.inspect_err(|error| {
+            account.iter().for_each(|account| account.dial_failed(error));
+        })?;
     let local = local_addr(&stream);
-    let conn = Conn::new(stream, Opening { side: Side::Client, opener, local, peer, account }, table);
+    let budget = held.and_then(Held::keep);
+    let conn = Conn::new(stream, Opening { side: Side::Client, opener, local, peer, account, budget }, table);
     conn.set_connect_time(started.elapsed());
     match &options.tls {
         None => Ok(conn),
@@ -118,56 +126,45 @@ pub async fn dial(
     }
 }
 
-/// Connects to the first of `targets` that answers, without TLS. Gives the stream and the address it reached.
-///
-/// Dropping the future closes what it had opened.
-///
-/// # Errors
-/// When no address answers or `deadline` passes.
-pub async fn connect(targets: &[Addr], options: &DialOptions, deadline: Deadline) -> Result<(Stream, Addr)> {
+/// Connects to the first of `targets` that answers, without TLS: the stream, the port it holds, the address it reached.
+async fn connect(
+    targets: &[Addr],
+    options: &DialOptions,
+    deadline: Deadline,
+    ports: &Ports,
+) -> Result<(Stream, Option<Held>, Addr)> {
     let now = tokio::time::Instant::now().into_std();
     let limit = deadline.earlier(Deadline::after(now, options.connect_timeout));
-    match tokio::time::timeout_at(limit.moment().into(), connect_first(targets, options)).await {
+    match tokio::time::timeout_at(limit.moment().into(), connect_first(targets, options, ports)).await {
         Ok(result) => result,
         Err(_elapsed) => Err(timed_out(targets, limit.remaining(now))),
     }
 }
 
-async fn connect_first(targets: &[Addr], options: &DialOptions) -> Result<(Stream, Addr)> {
+async fn connect_first(
+    targets: &[Addr],
+    options: &DialOptions,
+    ports: &Ports,
+) -> Result<(Stream, Option<Held>, Addr)> {
     if let [target] = targets {
-        let stream = connect_one(target, options).await.map_err(|error| connect_error(error, targets))?;
-        return Ok((stream, target.clone()));
+        let reached = connect_one(target, options, ports).await;
+        let (stream, held) = reached.map_err(|error| connect_error(error, targets))?;
+        return Ok((stream, held, target.clone()));
     }
     let order = interleave(targets);
-    match race(order, options.happy_eyeballs_delay, |target| connect_one(target, options)).await {
-        Race::Won(target, stream) => Ok((stream, target.clone())),
+    match race(order, options.happy_eyeballs_delay, |target| connect_one(target, options, ports)).await {
+        Race::Won(target, (stream, held)) => Ok((stream, held, target.clone())),
         Race::Lost(Some(error)) => Err(connect_error(error, targets)),
         Race::Lost(None) => Err(Error::invalid("no address to connect to")),
     }
 }
 
-async fn connect_one(target: &Addr, options: &DialOptions) -> io::Result<Stream> {
+async fn connect_one(target: &Addr, options: &DialOptions, ports: &Ports) -> io::Result<tcp::Reached> {
     match target {
-        Addr::Tcp(address) => connect_tcp(*address, options).await,
-        Addr::Unix(Some(path)) => connect_unix(path).await,
+        Addr::Tcp(address) => tcp::connect(*address, options, ports).await,
+        Addr::Unix(Some(path)) => connect_unix(path).await.map(|stream| (stream, None)),
         Addr::Unix(None) | Addr::Memory => Err(io::ErrorKind::InvalidInput.into()),
     }
-}
-
-async fn connect_tcp(address: SocketAddr, options: &DialOptions) -> io::Result<Stream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-    search_any_parity(&socket);
-    socket.set_tcp_nodelay(options.nodelay)?;
-    set_keepalive(&SockRef::from(&socket), options.keepalive)?;
-    if options.tcp_user_timeout.is_some() {
-        socket.set_tcp_user_timeout(options.tcp_user_timeout)?;
-    }
-    if let Some(local) = options.local_addr {
-        // Without it the bind would take a port for all destinations, not for this one (ip(7)).
-        nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&SocketAddr::new(local, 0).into()).map_err(|error| not_ours(error, local))?;
-    }
-    TcpSocket::from_std_stream(socket.into()).connect(address).await.map(Stream::Tcp)
 }
 
 /// Connects, waiting for room in the listener's queue: where TCP would send its SYN again, a Unix socket says `EAGAIN`
@@ -183,14 +180,6 @@ async fn connect_unix(path: &Path) -> io::Result<Stream> {
             connected => return connected.map(Stream::Unix),
         }
     }
-}
-
-/// `EADDRNOTAVAIL` of a bind is not that of a connect: the address is wrong, ports are not exhausted.
-fn not_ours(error: io::Error, local: IpAddr) -> io::Error {
-    if error.kind() != io::ErrorKind::AddrNotAvailable {
-        return error;
-    }
-    Error::new(Kind::Invalid, Origin::Caller, format!("{local} is no address of this host")).into()
 }
 
 #[cold]

@@ -43,13 +43,14 @@ mod listen;
 mod socket;
 mod stream;
 mod table;
+mod tcp;
 pub mod tls;
 
 pub use accept::{AcceptError, Accepted, Acceptor};
 pub use addr::{Addr, ListenAddr};
 pub use cause::{Cause, ClosedBy, ConnState, Opener, Side};
 pub use conn::Conn;
-pub use dial::{DialOptions, connect, dial};
+pub use dial::{DialOptions, dial};
 pub use ledger::{Account, AccountSnapshot, EndRecord, OTHERS, RECORDS_MAX, TARGETS_MAX};
 pub use life::{Life, LifeSnapshot, Opening};
 pub use listen::{ListenOptions, Listener};

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use millstream_base::ConnId;
+use millstream_ports::{Budget, Left};
 use millstream_runtime::{micros_of, moment_of};
 
 use crate::ledger::{Account, EndRecord};
@@ -35,6 +36,8 @@ pub struct Life {
     tls_us: AtomicU32,
     seat: Seat,
     account: Option<Arc<Account>>,
+    /// Where its port is counted.
+    budget: Option<Arc<Budget>>,
     /// The end that made it necessary, as `Cause` + 1; 0 if there was none.
     replaces: u8,
     side: Side,
@@ -61,6 +64,8 @@ pub struct Opening {
     pub peer: Addr,
     /// The account of its target, if it is kept.
     pub account: Option<Arc<Account>>,
+    /// The budget that counts its local port as open.
+    pub budget: Option<Arc<Budget>>,
 }
 
 /// Where a record stands in its table.
@@ -93,6 +98,7 @@ impl Life {
             tls_us: AtomicU32::new(0),
             seat,
             account: opening.account,
+            budget: opening.budget,
             replaces: replaces.map_or(0, |cause| cause as u8 + 1),
             side: opening.side,
             opener: opening.opener,
@@ -230,6 +236,10 @@ impl Life {
         self.closed_first(ClosedBy::Us);
         let now = Instant::now();
         self.ended_us.store(self.micros(now).max(1), Relaxed);
+        if let (Some(budget), Some(local)) = (&self.budget, self.local.as_tcp()) {
+            let is_waiting = self.closed_by() == Some(ClosedBy::Us);
+            budget.closed(local.port(), if is_waiting { Left::Waiting } else { Left::Free }, now);
+        }
         if let Some(account) = &self.account {
             account.ended(self, self.end_record(now));
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use millstream_base::{ConnId, EngineId, Slot};
+use millstream_ports::Ports;
 
 use crate::ledger::{Account, AccountSnapshot, Ledger};
 use crate::life::{Life, LifeRef, LifeSnapshot, Opening, Seat};
@@ -23,6 +24,7 @@ struct Inner {
     engine: EngineId,
     shards: Box<[Shard]>,
     ledger: Ledger,
+    ports: Ports,
 }
 
 /// On cache lines of its own (128 bytes: x86 fetches lines in pairs).
@@ -41,7 +43,7 @@ impl LifeTable {
     /// An empty table for an engine with this many workers.
     pub fn new(engine: EngineId, workers: usize) -> Self {
         let shards = (0..=workers.min(usize::from(u16::MAX) - 1)).map(|_| Shard::default()).collect();
-        Self(Arc::new(Inner { engine, shards, ledger: Ledger::default() }))
+        Self(Arc::new(Inner { engine, shards, ledger: Ledger::default(), ports: Ports::default() }))
     }
 
     /// Takes a new connection in. Costs one uncontended lock and one allocation; where an account is kept, two locks of it.
@@ -101,6 +103,11 @@ impl LifeTable {
     /// Copies of all accounts, by name. Each balances.
     pub fn ledger(&self) -> Vec<AccountSnapshot> {
         self.accounts().iter().map(|account| account.snapshot()).collect()
+    }
+
+    /// The budgets of the ports that its connections were dialled from.
+    pub fn ports(&self) -> &Ports {
+        &self.0.ports
     }
 
     /// How many are open.

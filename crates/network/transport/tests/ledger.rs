@@ -15,7 +15,8 @@ use proptest::prelude::*;
 fn open(table: &LifeTable, account: &Arc<Account>, opener: Opener) -> Conn {
     let (io, _) = tokio::io::duplex(1);
     let (local, peer) = (Addr::Memory, Addr::Memory);
-    let opening = Opening { side: Side::Client, opener, local, peer, account: Some(account.clone()) };
+    let opening =
+        Opening { side: Side::Client, opener, local, peer, account: Some(account.clone()), budget: None };
     Conn::new(Stream::other(io), opening, table)
 }
 

@@ -33,7 +33,7 @@ fn check(local: Option<IpAddr>) {
     or_skip!(Namespace::run(|namespace| {
         namespace.set("net.ipv4.ip_local_reserved_ports", "40050-40059");
         let mut options = DialOptions::default();
-        options.local_addr = local;
+        options.local_addrs = local.into_iter().collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (conns, mut ports, kind) = runtime.block_on(fill(&options));
         assert_eq!((kind, conns.len()), (Kind::PortsExhausted, 90));

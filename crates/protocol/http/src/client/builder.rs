@@ -79,8 +79,14 @@ impl HttpClientBuilder {
     }
 
     /// Dials from this address.
-    pub fn local_addr(mut self, address: IpAddr) -> Self {
-        self.options.client.dial.local_addr = Some(address);
+    pub fn local_addr(self, address: IpAddr) -> Self {
+        self.local_addrs([address])
+    }
+
+    /// Dials from these addresses, each connection from one that has many free ports towards its server: with four there are
+    /// four times as many connections to one server.
+    pub fn local_addrs(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.options.client.dial.local_addrs = addresses.into_iter().collect();
         self
     }
 

@@ -1,0 +1,321 @@
+//! The budgets of a process, and where the next connection gets its port from.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use millstream_sockets::{Diag, Query, Result, State, Sysctls, TimerKind};
+
+use crate::budget::{Seen, TIME_WAIT, Terms};
+use crate::takeover::{self, REFUSED_FOR, Takeover};
+use crate::{Budget, BudgetSnapshot, Left, Level, LocalPorts};
+
+/// The budgets of all destinations, and of all addresses that connections are made from. Clones share them.
+///
+/// ```
+/// use millstream_ports::{Left, Level, Ports};
+/// use std::time::Instant;
+///
+/// let (ports, now) = (Ports::default(), Instant::now());
+/// let budget = ports.budget([10, 9, 0, 1].into(), ([10, 9, 0, 2], 80).into(), now);
+/// budget.opened(40_000, now);
+/// budget.closed(40_000, Left::Waiting, now);
+/// assert_eq!((budget.snapshot(now).time_wait, budget.level(now)), (1, Level::Calm));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Ports(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    budgets: Mutex<HashMap<SocketAddr, Vec<Arc<Budget>>>>,
+    host: Mutex<Option<Host>>,
+    /// How old a TIME_WAIT of ours must be to be taken over, in microseconds; [`NEVER`] if none is.
+    min_age: AtomicU64,
+    is_takeover_possible: OnceLock<bool>,
+    takeover: Takeover,
+    dice: AtomicU32,
+}
+
+/// What the host is set to, for now.
+#[derive(Clone, Copy, Debug)]
+struct Host {
+    ports: u32,
+    tw_reuse: u64,
+    tw_reuse_delay: Duration,
+}
+
+/// Where a connection gets its port from.
+#[derive(Debug)]
+pub enum Choice {
+    /// The kernel looks for one.
+    Search,
+    /// A port of ours, taken over from TIME_WAIT: bind it with `SO_REUSEADDR`, then connect. It counts as open already.
+    Take(Held),
+}
+
+/// A port in use, until it is kept for a connection. Dropped, it counts as closed by us.
+#[derive(Debug)]
+pub struct Held {
+    budget: Option<Arc<Budget>>,
+    port: u16,
+}
+
+const NEVER: u64 = u64::MAX;
+/// How old a TIME_WAIT of ours must be to be taken over, unless something else is said: the kernel's own default
+/// (`tcp_tw_reuse_delay`).
+pub const DEFAULT_MIN_AGE: Duration = Duration::from_secs(1);
+/// Destinations remembered; when there are more, those without connections and TIME_WAIT go.
+const DESTINATIONS_MAX: usize = 4096;
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            budgets: Mutex::default(),
+            host: Mutex::default(),
+            min_age: AtomicU64::new(micros(DEFAULT_MIN_AGE)),
+            is_takeover_possible: OnceLock::new(),
+            takeover: Takeover::default(),
+            dice: AtomicU32::new(0x9e37_79b9),
+        }
+    }
+}
+
+impl Ports {
+    /// Takes over ports of ours that have been in TIME_WAIT for at least `min_age`, once 70 % of a budget are held; with `None`
+    /// never. [`DEFAULT_MIN_AGE`] by default. Where the kernel does not allow it, nothing is taken over whatever this says.
+    pub fn set_takeover(&self, min_age: Option<Duration>) {
+        self.0.min_age.store(min_age.map_or(NEVER, micros), Relaxed);
+        self.set_terms(Instant::now());
+    }
+
+    /// The budget from here to there.
+    pub fn budget(&self, source: IpAddr, destination: SocketAddr, now: Instant) -> Arc<Budget> {
+        if let Some(found) = self.towards(destination).into_iter().find(|one| one.source() == source) {
+            return found;
+        }
+        let terms = self.terms(source);
+        let mut all = self.lock();
+        if all.len() >= DESTINATIONS_MAX {
+            all.retain(|_, budgets| budgets.iter().any(|one| !one.is_unused(now)));
+        }
+        let budgets = all.entry(destination).or_default();
+        if let Some(found) = budgets.iter().find(|one| one.source() == source) {
+            return found.clone();
+        }
+        budgets.push(Arc::new(Budget::new(source, destination, terms, now)));
+        budgets.last().expect("it was pushed").clone()
+    }
+
+    /// The budgets to this destination, from each address that connections to it were made from.
+    pub fn towards(&self, destination: SocketAddr) -> Vec<Arc<Budget>> {
+        self.lock().get(&destination).cloned().unwrap_or_default()
+    }
+
+    /// Of all budgets to these destinations, the calmest: what a client may do now.
+    pub fn level(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> Level {
+        let all = destinations.into_iter().flat_map(|one| self.towards(one));
+        all.map(|budget| budget.level(now)).min().unwrap_or_default()
+    }
+
+    /// Where the next connection gets its port from: the kernel's search while 70 % are not held; else the port of ours that has
+    /// been in TIME_WAIT for longest, if one has been for long enough. `is_out`: the search has just found none.
+    pub fn choose(
+        &self,
+        source: Option<IpAddr>,
+        destination: SocketAddr,
+        is_out: bool,
+        now: Instant,
+    ) -> Choice {
+        let fits = |budget: &Arc<Budget>| source.is_none_or(|source| budget.source() == source);
+        for budget in self.towards(destination).into_iter().filter(fits) {
+            if (is_out || budget.level(now) > Level::Calm) && self.0.is_takeover_possible.get().is_none() {
+                self.0.is_takeover_possible.get_or_init(takeover::is_possible);
+                self.set_terms(now);
+            }
+            let Some(min_age) = self.min_age() else { continue };
+            if let Some(port) = self.0.takeover.take(&budget, min_age, is_out, now) {
+                return Choice::Take(Held { budget: Some(budget), port });
+            }
+        }
+        Choice::Search
+    }
+
+    /// A port that the kernel's search found.
+    pub fn hold(&self, local: SocketAddr, destination: SocketAddr, now: Instant) -> Held {
+        let budget = self.budget(local.ip(), destination, now);
+        budget.opened(local.port(), now);
+        Held { budget: Some(budget), port: local.port() }
+    }
+
+    /// These source addresses in the order in which to try them: first that of two picked at random which has more free ports
+    /// towards the destination ("power of two choices": M. Mitzenmacher, 2001), then the others, the freest first.
+    pub fn rank(&self, sources: &[IpAddr], destination: SocketAddr, now: Instant) -> Vec<IpAddr> {
+        let free = |source: &IpAddr| self.budget(*source, destination, now).free(now);
+        let mut ranked: Vec<(u32, IpAddr)> = sources.iter().map(|source| (free(source), *source)).collect();
+        let count = ranked.len();
+        if count > 2 {
+            let (first, second) = (self.roll(count), self.roll(count - 1));
+            let second = if second < first { second } else { second + 1 };
+            let winner = if ranked[first].0 >= ranked[second].0 { first } else { second };
+            ranked.swap(0, winner);
+            ranked[1..].sort_by_key(|(free, _)| std::cmp::Reverse(*free));
+            // A full one is no first choice, whatever the dice say.
+            if ranked[0].0 == 0 {
+                ranked.rotate_left(1);
+            }
+        } else {
+            ranked.sort_by_key(|(free, _)| std::cmp::Reverse(*free));
+        }
+        ranked.into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// Copies of all budgets, by destination and source.
+    pub fn snapshots(&self, now: Instant) -> Vec<BudgetSnapshot> {
+        let mut all: Vec<_> = self.all().iter().map(|budget| budget.snapshot(now)).collect();
+        all.sort_by_key(|one| (one.destination, one.source));
+        all
+    }
+
+    /// Is it time for [`look`](Self::look)? Each 30 s, each 3 s from 45 % on; never while nothing is in use.
+    pub fn wants_look(&self, now: Instant) -> bool {
+        self.all().iter().any(|budget| budget.wants_look(now))
+    }
+
+    /// Mends the budgets by the kernel's list of all sockets: ports of other programs, and TIME_WAIT that has ended before its
+    /// time. Reads the host's settings again. Takes milliseconds on a host with many sockets: nothing for a worker.
+    ///
+    /// # Errors
+    /// When the kernel gives no list; the budgets stay as they are.
+    pub fn look(&self, now: Instant) -> Result<()> {
+        let mut seen: HashMap<(SocketAddr, IpAddr), Vec<Seen>> = HashMap::new();
+        for budget in self.all() {
+            seen.insert((budget.destination(), budget.source()), Vec::new());
+        }
+        // Those in LAST_ACK and SYN_RECV are gone in a moment, or a server's.
+        let states = State::ALL.iter().copied();
+        let states = states.filter(|one| !matches!(one, State::Listen | State::LastAck | State::SynRecv));
+        Diag::open()?.dump(&Query::all().states(states), |record| {
+            if let Some(seen) = seen.get_mut(&(record.remote(), record.local().ip())) {
+                let timer = record.timer().filter(|timer| timer.kind == TimerKind::TimeWait);
+                let rest = timer.map(|timer| timer.expires).filter(|_| record.state() == State::TimeWait);
+                seen.push(Seen { port: record.local().port(), rest });
+            }
+            ControlFlow::Continue(())
+        })?;
+        *self.0.host.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.set_terms(now);
+        for ((destination, source), seen) in seen {
+            self.budget(source, destination, now).correct(&seen, now);
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<Arc<Budget>> {
+        self.lock().values().flatten().cloned().collect()
+    }
+
+    fn min_age(&self) -> Option<Duration> {
+        let micros = self.0.min_age.load(Relaxed);
+        (micros != NEVER).then(|| Duration::from_micros(micros))
+    }
+
+    fn set_terms(&self, now: Instant) {
+        self.all().iter().for_each(|budget| budget.set_terms(self.terms(budget.source()), now));
+    }
+
+    fn terms(&self, source: IpAddr) -> Terms {
+        let mut host = self.0.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = host.get_or_insert_with(Host::read);
+        let hold = if host.reuses(source) { host.tw_reuse_delay.min(TIME_WAIT) } else { TIME_WAIT };
+        let is_possible = self.0.is_takeover_possible.get().copied().unwrap_or(false);
+        let min_age = self.min_age().filter(|_| is_possible);
+        Terms { ports: host.ports, hold, hold_for_us: min_age.map_or(hold, |age| age.min(hold)) }
+    }
+
+    fn roll(&self, sides: usize) -> usize {
+        // Xorshift (G. Marsaglia, 2003); two threads that roll at once may get the same.
+        let mut dice = self.0.dice.load(Relaxed);
+        dice ^= dice << 13;
+        dice ^= dice >> 17;
+        dice ^= dice << 5;
+        self.0.dice.store(dice, Relaxed);
+        dice as usize % sides
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Budget>>>> {
+        self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From where.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.budget.as_ref().map(|budget| budget.source())
+    }
+
+    /// The search for it, and all else that `connect` does at once, took so long.
+    pub fn found_in(&self, span: Duration) {
+        self.budget.iter().for_each(|budget| budget.searched(span));
+    }
+
+    /// The peer was slow to answer for a port taken over: for 60 s none of this budget is.
+    pub fn was_slow(&self, now: Instant) {
+        self.budget.iter().for_each(|budget| budget.forbid_taking(REFUSED_FOR, now));
+    }
+
+    /// Whoever gets the budget says when the port is closed.
+    pub fn keep(mut self) -> Option<Arc<Budget>> {
+        self.budget.take()
+    }
+
+    /// It was never connected: the port is free.
+    pub fn give_up(mut self, now: Instant) {
+        if let Some(budget) = self.budget.take() {
+            budget.closed(self.port, Left::Free, now);
+        }
+    }
+
+    /// The kernel, or the peer, does not let it be taken over: it waits on, and for 60 s none of this budget is taken over.
+    pub fn refused(mut self, now: Instant) {
+        if let Some(budget) = self.budget.take() {
+            budget.put_back(self.port, now, now);
+            budget.forbid_taking(REFUSED_FOR, now);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(budget) = self.budget.take() {
+            budget.closed(self.port, Left::Waiting, Instant::now());
+        }
+    }
+}
+
+impl Host {
+    fn read() -> Self {
+        let sysctls = Sysctls::read();
+        Self {
+            ports: sysctls.local_port_count().unwrap_or(LocalPorts::DEFAULT.count()),
+            tw_reuse: sysctls.tcp_tw_reuse.unwrap_or(0),
+            tw_reuse_delay: Duration::from_millis(sysctls.tcp_tw_reuse_delay_ms.unwrap_or(1000)),
+        }
+    }
+
+    /// Does the kernel's search take over a TIME_WAIT from this address after the delay?
+    fn reuses(&self, source: IpAddr) -> bool {
+        self.tw_reuse == 1 || self.tw_reuse == 2 && source.is_loopback()
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(NEVER - 1)
+}

@@ -1,0 +1,424 @@
+//! The ports from one address to one destination: how many are left, and when there will be none.
+//!
+//! Rules:
+//! 1. Times are microseconds since the budget was made; TIME_WAIT of a port begins when its connection was closed, and holds
+//!    the port for [`Terms::hold`] from then on.
+//! 2. A port is in one of four places: open, waiting (both ours), foreign (seen in the kernel's list only), free. What we did
+//!    not see (a reset that ended a TIME_WAIT, another program) is mended by [`Budget::correct`].
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::port_bits::PortBits;
+use crate::rate::Rate;
+use crate::waiting::Waiting;
+
+/// How much of a budget is used, and what a client does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Level {
+    /// Below 45 %: dial as you like.
+    #[default]
+    Calm,
+    /// From 45 % on: nothing is opened ahead of need.
+    Careful,
+    /// From 70 % on: callers wait for a connection that another gives back, where there is one.
+    Tight,
+    /// From 90 % on: no port is taken but by whom has none.
+    Critical,
+}
+
+/// From which share in use on each level holds, in percent.
+const LEVELS: [(Level, u64); 3] = [(Level::Critical, 90), (Level::Tight, 70), (Level::Careful, 45)];
+/// A level is left when so many points less are in use.
+const HYSTERESIS: u64 = 10;
+
+/// What holds for the ports of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// How many the kernel chooses from.
+    pub(crate) ports: u32,
+    /// How long TIME_WAIT keeps one from the kernel's own search.
+    pub(crate) hold: Duration,
+    /// How long it keeps one from us: as long, or less where ports of our own are taken over.
+    pub(crate) hold_for_us: Duration,
+}
+
+/// How a connection left its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// We closed first: in TIME_WAIT.
+    Waiting,
+    /// The peer did, or it was never connected: free.
+    Free,
+}
+
+/// A socket towards the destination, as the kernel's list has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) port: u16,
+    /// Of one in TIME_WAIT: for how long yet.
+    pub(crate) rest: Option<Duration>,
+}
+
+/// The ports from one address to one destination.
+#[derive(Debug)]
+pub struct Budget {
+    source: IpAddr,
+    destination: SocketAddr,
+    made: Instant,
+    book: Mutex<Book>,
+    /// Nanoseconds, smoothed; 0 before the first.
+    search_ns: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Book {
+    terms: Terms,
+    open: PortBits,
+    waiting: Waiting,
+    foreign: Foreign,
+    rate: Rate,
+    level: Level,
+    opened: u64,
+    taken_over: u64,
+    /// Until when no port is taken over, because the kernel or the peer would not have it.
+    untakeable: u64,
+    /// When somebody looked last for what we can't see.
+    corrected: Option<u64>,
+}
+
+/// Ports of other programs, as they were when somebody looked last.
+#[derive(Debug, Default)]
+struct Foreign {
+    held: u32,
+    /// When the TIME_WAIT among them end, in order.
+    ends: Vec<u64>,
+}
+
+/// A copy of a [`Budget`] at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BudgetSnapshot {
+    /// From where.
+    pub source: IpAddr,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// How many ports there are.
+    pub ports: u32,
+    /// Open, or being opened.
+    pub open: u32,
+    /// Ours in TIME_WAIT.
+    pub time_wait: u32,
+    /// Those of other programs, when somebody looked last.
+    pub foreign: u32,
+    /// How many are left: TIME_WAIT that can be taken over counts as free.
+    pub free: u32,
+    /// What that means.
+    pub level: Level,
+    /// Ports used up a second, less those that came free without TIME_WAIT.
+    pub per_second: f64,
+    /// Until none is left, at that rate; none if that never happens.
+    pub exhausted_in: Option<Duration>,
+    /// What `connect` takes to find a port and send its SYN, mean of about the last 32; zero before the first.
+    pub search_time: Duration,
+    /// Connections opened so far.
+    pub opened: u64,
+    /// How many of them on a port that was taken over from TIME_WAIT.
+    pub taken_over: u64,
+}
+
+impl fmt::Display for BudgetSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, ports, open, time_wait, foreign, .. } = self;
+        let held = open + time_wait + foreign;
+        write!(
+            f,
+            "from {source}: {held} of {ports} held ({open} open, {time_wait} in TIME_WAIT, {foreign} by others)"
+        )
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(source: IpAddr, destination: SocketAddr, terms: Terms, now: Instant) -> Self {
+        let book = Book {
+            terms,
+            open: PortBits::default(),
+            waiting: Waiting::default(),
+            foreign: Foreign::default(),
+            rate: Rate::default(),
+            level: Level::Calm,
+            opened: 0,
+            taken_over: 0,
+            untakeable: 0,
+            corrected: None,
+        };
+        Self { source, destination, made: now, book: Mutex::new(book), search_ns: AtomicU64::new(0) }
+    }
+
+    /// From where.
+    pub fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// Where to.
+    pub fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
+    /// A connection on this port is being opened.
+    pub fn opened(&self, port: u16, now: Instant) {
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        // The kernel has given us one that waited: `tcp_tw_reuse`, or a reset has ended it.
+        let was_ours = book.waiting.remove(port);
+        if book.open.insert(port) && !was_ours {
+            book.rate.note(now, 1);
+        }
+        book.opened += 1;
+    }
+
+    /// The connection on this port is over.
+    pub fn closed(&self, port: u16, left: Left, now: Instant) {
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        if !book.open.remove(port) {
+            return;
+        }
+        match left {
+            Left::Waiting => book.waiting.add(port, now),
+            Left::Free => book.rate.note(now, -1),
+        }
+    }
+
+    /// How many ports are left.
+    pub(crate) fn free(&self, now: Instant) -> u32 {
+        let now = self.micros(now);
+        let book = self.lock(now);
+        u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32
+    }
+
+    /// How much is in use, all in all.
+    pub fn level(&self, now: Instant) -> Level {
+        let now = self.micros(now);
+        self.lock(now).level(now)
+    }
+
+    /// `connect` took so long until it had a port and had sent its SYN.
+    pub(crate) fn searched(&self, span: Duration) {
+        let new = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // Two at once: one of them counts.
+        let mean = match self.search_ns.load(Relaxed) {
+            0 => new,
+            mean => mean - mean / SEARCHES + new / SEARCHES,
+        };
+        self.search_ns.store(mean, Relaxed);
+    }
+
+    /// The port of ours to take over next, if the kernel's search gets short of free ones; from here on it is open. The caller
+    /// makes sure that its TIME_WAIT is one, binds it and connects, and tells what came of it.
+    pub(crate) fn take(&self, is_out: bool, now: Instant) -> Option<u16> {
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        let in_use = book.held(now) * 100 >= u64::from(book.terms.ports) * TAKE_FROM;
+        if now < book.untakeable || !(in_use || is_out) || book.terms.hold_for_us >= book.terms.hold {
+            return None;
+        }
+        let since = now.checked_sub(micros(book.terms.hold_for_us))?;
+        let port = book.waiting.take(since)?;
+        book.open.insert(port);
+        book.opened += 1;
+        book.taken_over += 1;
+        Some(port)
+    }
+
+    /// A port that was to be taken over can't be yet: it waits since this moment.
+    pub(crate) fn put_back(&self, port: u16, since: Instant, now: Instant) {
+        let (since, now) = (self.micros(since), self.micros(now));
+        let mut book = self.lock(now);
+        if book.open.remove(port) {
+            book.waiting.add(port, since);
+            book.opened -= 1;
+            book.taken_over -= 1;
+        }
+    }
+
+    /// Taking over failed, or its SYN was not answered at once: for so long none is taken over.
+    pub(crate) fn forbid_taking(&self, span: Duration, now: Instant) {
+        let now = self.micros(now);
+        self.lock(now).untakeable = now + micros(span);
+    }
+
+    /// What holds from now on.
+    pub(crate) fn set_terms(&self, terms: Terms, now: Instant) {
+        self.lock(self.micros(now)).terms = terms;
+    }
+
+    /// Mends what was not seen, by the kernel's list of all sockets from here to there.
+    pub(crate) fn correct(&self, seen: &[Seen], now: Instant) {
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        let hold = micros(TIME_WAIT);
+        let mut ours = std::collections::HashMap::new();
+        let mut foreign = Foreign::default();
+        for one in seen {
+            let rest = one.rest.map(micros);
+            if book.waiting.has(one.port) {
+                ours.insert(one.port, rest);
+            } else if !book.open.has(one.port) {
+                match rest {
+                    Some(rest) => foreign.ends.push(now + rest),
+                    None => foreign.held += 1,
+                }
+            }
+        }
+        foreign.ends.sort_unstable();
+        book.foreign = foreign;
+        // One that is not listed has ended; one that is no TIME_WAIT yet may be a new one by the time the list was made.
+        book.waiting.revise(|port, since| match ours.get(&port) {
+            Some(Some(rest)) => Some((now + rest).saturating_sub(hold)),
+            Some(None) => Some(since),
+            None => None,
+        });
+        book.corrected = Some(now);
+    }
+
+    /// Is it worth a look for what we can't see? After [`LOOK_EVERY`], if anything is in use; from 45 % on after a tenth of it.
+    pub(crate) fn wants_look(&self, now: Instant) -> bool {
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        let pause = if book.level(now) == Level::Calm { LOOK_EVERY } else { LOOK_EVERY / 10 };
+        let is_used = book.open.len() + book.waiting.len() > 0 || book.foreign.held > 0;
+        is_used && book.corrected.is_none_or(|last| now >= last + micros(pause))
+    }
+
+    /// Has it neither connections nor ports of ours in TIME_WAIT?
+    pub(crate) fn is_unused(&self, now: Instant) -> bool {
+        let book = self.lock(self.micros(now));
+        book.open.len() + book.waiting.len() == 0
+    }
+
+    /// A copy as it stands now.
+    pub fn snapshot(&self, now: Instant) -> BudgetSnapshot {
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        BudgetSnapshot {
+            source: self.source,
+            destination: self.destination,
+            ports: book.terms.ports,
+            open: book.open.len() as u32,
+            time_wait: book.waiting.len() as u32,
+            foreign: book.foreign.at(now) as u32,
+            free: u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32,
+            level: book.level(now),
+            per_second: book.rate.per_second(now),
+            exhausted_in: book.exhausted_in(now),
+            search_time: Duration::from_nanos(self.search_ns.load(Relaxed)),
+            opened: book.opened,
+            taken_over: book.taken_over,
+        }
+    }
+
+    fn micros(&self, moment: Instant) -> u64 {
+        // A second ahead, so that what began before the budget was made has a time, too.
+        micros(moment.saturating_duration_since(self.made)) + micros(TIME_WAIT)
+    }
+
+    /// The numbers, without what has come free by `now`.
+    fn lock(&self, now: u64) -> MutexGuard<'_, Book> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = now.checked_sub(micros(book.terms.hold)) {
+            book.waiting.expire(since);
+        }
+        book
+    }
+}
+
+impl Book {
+    /// Ports that the kernel's search does not find.
+    fn held(&self, now: u64) -> u64 {
+        (self.open.len() + self.waiting.len()) as u64 + self.foreign.at(now)
+    }
+
+    /// Ports that we can't have, in any way.
+    fn used(&self, now: u64) -> u64 {
+        if now < self.untakeable {
+            return self.held(now);
+        }
+        let untakeable = self.waiting.later_than(now.saturating_sub(micros(self.terms.hold_for_us)));
+        (self.open.len() + untakeable) as u64 + self.foreign.at(now)
+    }
+
+    fn level(&mut self, now: u64) -> Level {
+        let (used, ports) = (self.used(now) * 100, u64::from(self.terms.ports));
+        let holds = |(level, percent): &(Level, u64)| {
+            let percent = if self.level >= *level { percent - HYSTERESIS } else { *percent };
+            used >= ports * percent
+        };
+        self.level = LEVELS.iter().find(|one| holds(one)).map_or(Level::Calm, |(level, _)| *level);
+        self.level
+    }
+
+    /// Free(t) = free now + what comes free by t - rate * t; its first zero. All that is held now is free after the hold;
+    /// if it did not get to zero by then, it does not at this rate.
+    fn exhausted_in(&self, now: u64) -> Option<Duration> {
+        let ports = u64::from(self.terms.ports);
+        // The dial that finds none comes one later than the one that takes the last; half of the way to it is behind us.
+        let mut free = ports.saturating_sub(self.used(now)) as f64 + 0.5;
+        if free < 1.0 {
+            return Some(Duration::ZERO);
+        }
+        let rate = self.rate.per_second(now);
+        if rate <= 0.0 {
+            return None;
+        }
+        let hold = micros(self.hold(now));
+        let ours = self.waiting.each_since().map(|since| since + hold).filter(|end| *end > now);
+        for end in merged(ours, self.foreign.ends.iter().copied().filter(|end| *end > now)) {
+            let empty_at = free / rate;
+            if empty_at <= (end - now) as f64 / 1e6 {
+                return Some(Duration::from_secs_f64(empty_at));
+            }
+            free += 1.0;
+        }
+        let empty_at = Duration::try_from_secs_f64(free / rate).ok()?;
+        (empty_at <= self.hold(now)).then_some(empty_at)
+    }
+
+    /// For how long a port that waits is lost for us.
+    fn hold(&self, now: u64) -> Duration {
+        if now < self.untakeable { self.terms.hold } else { self.terms.hold_for_us }
+    }
+}
+
+impl Foreign {
+    fn at(&self, now: u64) -> u64 {
+        u64::from(self.held) + (self.ends.len() - self.ends.partition_point(|end| *end <= now)) as u64
+    }
+}
+
+/// Two sequences in order as one.
+fn merged(a: impl Iterator<Item = u64>, b: impl Iterator<Item = u64>) -> impl Iterator<Item = u64> {
+    let (mut a, mut b) = (a.peekable(), b.peekable());
+    std::iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some(first), Some(second)) if second < first => b.next(),
+        (Some(_), _) => a.next(),
+        (None, _) => b.next(),
+    })
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX >> 17)
+}
+
+/// `TCP_TIMEWAIT_LEN`, include/net/tcp.h.
+pub(crate) const TIME_WAIT: Duration = Duration::from_secs(60);
+/// The kernel's search finds its own way to free ports below this share in use, in percent; above it grows long, and ports of
+/// ours that wait are taken over first.
+const TAKE_FROM: u64 = 70;
+/// How often other programs' ports are counted: the kernel walks over its whole table for it.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// What one search weighs in their mean: a 32nd.
+const SEARCHES: u64 = 32;
