@@ -8,6 +8,7 @@ use millstream_base::{Error, Result};
 use millstream_http::server::transport::{ConnState, Counts, LifeSnapshot, LifeTable, RECORDS_MAX, Side};
 use serde::Serialize;
 
+use crate::budgets::{self, Ports};
 use crate::targets::{self, Target};
 
 /// What the query asks for.
@@ -65,6 +66,8 @@ pub(crate) struct Report {
     sides: BTreeMap<&'static str, OneSide>,
     /// What became of our connections to each target.
     targets: Vec<Target>,
+    /// The local ports that they have.
+    budgets: Vec<Ports>,
     /// Taken after the sums: connections come and go between the two.
     listed: usize,
     limit: usize,
@@ -133,6 +136,7 @@ impl Report {
             totals: Totals { opened: counts.opened(), open: counts.open(), ended: counts.ended() },
             sides: Side::ALL.iter().map(|side| (side.name(), OneSide::new(&counts, *side))).collect(),
             targets: targets::all(lives, wanted.target.as_deref(), wanted.records, now),
+            budgets: budgets::all(lives),
             listed: connections.len(),
             limit: wanted.limit,
             connections,

@@ -11,6 +11,7 @@
 //! while that engine drains. It listens on loopback only, unless it is told otherwise.
 
 mod admin;
+mod budgets;
 mod connections;
 mod dashboard;
 mod diagnose;

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, EngineId, Error, Kind, Phase, Result, Seen, Slot as WorkerSlot};
 use millstream_pool::{Bucket, EvictCause, Grant, Pool, PoolOptions};
-use millstream_ports::LocalPorts;
+use millstream_ports::{LocalPorts, Ports};
 use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
-use crate::dialer::{self, Errand, LentOf};
+use crate::dialer::{self, LentOf};
 use crate::habits::AllHabits;
 use crate::lease::shard;
-use crate::pressure::{self, Gates};
+use crate::pressure::Gates;
 use crate::retry::{Budget, may_retry};
 use crate::slot::{self, Slot};
 use crate::stats::{self, Event, Stats};
@@ -33,6 +33,8 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) engine: EngineId,
     pub(crate) lives: LifeTable,
     pub(crate) pool: Pool<Target, Slot<P::Session>>,
+    /// Connections to one target at most, while ports are not short.
+    pub(crate) max_open: usize,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) stats: Stats,
     pub(crate) habits: AllHabits,
@@ -102,7 +104,8 @@ impl<P: Protocol> Client<P> {
     ) -> Self {
         let workers: Box<[Worker]> = engine.workers().into();
         // The rest of the ports is for what waits in TIME_WAIT, and for others.
-        let max_open = options.max_open.min(LocalPorts::read().share());
+        let share = LocalPorts::read().share().saturating_mul(options.dial.local_addrs.len().max(1));
+        let max_open = options.max_open.min(share);
         let pool = PoolOptions::default()
             .shards(workers.len())
             .max_open(max_open)
@@ -116,6 +119,7 @@ impl<P: Protocol> Client<P> {
             engine: engine.id(),
             lives,
             pool: Pool::new(pool),
+            max_open,
             resolver,
             stats: Stats::new(engine),
             habits: AllHabits::default(),
@@ -198,12 +202,12 @@ impl<P: Protocol> Client<P> {
     ) -> Result<P::Reply> {
         let shared = &self.0;
         shared.stats.count(Event::Retried);
-        let permit = match shared.grant(bucket, deadline).await? {
+        let permit = match shared.grant(bucket, shared.limit(deadline)).await? {
             Grant::Dial(permit) => permit,
             // One that lay beside the broken one is as suspect: its place is worth more than it.
             Grant::Session(lent) => slot::vacate(lent, Cause::StaleOnCheckout),
         };
-        let lease = dialer::open(shared, target, permit, Errand::sure(Opener::Retry), deadline).await?;
+        let lease = dialer::open(shared, target, permit, Opener::Retry, deadline).await?;
         shared.protocol.call(lease, request, deadline).await.map_err(|failed| failed.error)
     }
 }
@@ -258,11 +262,16 @@ impl<P: Protocol> Shared<P> {
         lease: Lease<P>,
         deadline: Deadline,
     ) -> Result<Lease<P>> {
-        match lease.vacate_if_late() {
-            Ok(lease) => Ok(lease),
-            Err(permit) => {
-                dialer::open(self, target, permit, Errand::sure(Opener::PoolEmpty), deadline).await
+        let permit = match lease.vacate_if_late() {
+            Ok(lease) => return Ok(lease),
+            Err(permit) => permit,
+        };
+        let bucket = permit.bucket().clone();
+        match dialer::open(self, target, permit, Opener::PoolEmpty, deadline).await {
+            Err(error) if error.kind() == Kind::PortsExhausted => {
+                self.checkout(target, &bucket, deadline).await
             }
+            outcome => outcome,
         }
     }
 
@@ -273,64 +282,42 @@ impl<P: Protocol> Shared<P> {
         bucket: &Arc<Bucket<Slot<P::Session>>>,
         deadline: Deadline,
     ) -> Result<Lease<P>> {
-        let limit = deadline.earlier(Deadline::after(now(), self.options.checkout_timeout));
-        let gate = self.gates.of(target);
-        if !gate.is_closed() {
-            match self.try_checkout(target, bucket, false, deadline).await {
-                Err(error) if error.kind() == Kind::PortsExhausted => {}
-                outcome => return outcome,
-            }
-        }
-        self.stats.count(Event::PortsShort);
-        let Some(_turn) = gate.turn(self.home(), limit).await else { return Err(gate.error()) };
+        let limit = self.limit(deadline);
+        let mut is_counted = false;
         loop {
-            // Whoever waits is served by what another gives back, too.
-            if let Some(lease) = self.stocked(bucket, now()) {
-                return Ok(lease);
+            let gate = self.gates.of(target);
+            if gate.is_closed() && !std::mem::replace(&mut is_counted, true) {
+                self.stats.count(Event::PortsShort);
             }
-            if gate.may_connect(self.home()).await {
-                match self.try_checkout(target, bucket, true, deadline).await {
-                    Err(error) if error.kind() == Kind::PortsExhausted => {}
-                    outcome => return outcome,
-                }
-            }
-            if !pressure::tick(self.home(), limit).await? {
-                return Err(gate.error());
+            let permit = match self.grant(bucket, limit).await {
+                Ok(Grant::Dial(permit)) => permit,
+                Ok(Grant::Session(lent)) => match self.alive(lent) {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                },
+                Err(error) if error.kind() == Kind::Timeout && gate.is_closed() => return Err(gate.error()),
+                Err(error) => return Err(error),
+            };
+            let opener = if bucket.places() == 1 { Opener::PoolEmpty } else { Opener::AllBusy };
+            match dialer::open(self, target, permit, opener, deadline).await {
+                // Its place is gone: it waits for another, or for a session.
+                Err(error) if error.kind() == Kind::PortsExhausted && !limit.is_past(now()) => {}
+                outcome => return outcome,
             }
         }
     }
 
-    async fn try_checkout(
-        self: &Arc<Self>,
-        target: &Target,
-        bucket: &Arc<Bucket<Slot<P::Session>>>,
-        passes_gate: bool,
-        deadline: Deadline,
-    ) -> Result<Lease<P>> {
-        loop {
-            match self.grant(bucket, deadline).await? {
-                Grant::Session(lent) => {
-                    if let Some(lease) = self.alive(lent) {
-                        return Ok(lease);
-                    }
-                }
-                Grant::Dial(permit) => {
-                    let is_first = bucket.stats().open == 0;
-                    let opener = if is_first { Opener::PoolEmpty } else { Opener::AllBusy };
-                    return dialer::open(self, target, permit, Errand { opener, passes_gate }, deadline)
-                        .await;
-                }
-            }
-        }
+    /// How long a call waits for a connection.
+    fn limit(&self, deadline: Deadline) -> Deadline {
+        deadline.earlier(Deadline::after(now(), self.options.checkout_timeout))
     }
 
     async fn grant(
         &self,
         bucket: &Arc<Bucket<Slot<P::Session>>>,
-        deadline: Deadline,
+        limit: Deadline,
     ) -> Result<Grant<Slot<P::Session>>> {
         let begun = now();
-        let limit = deadline.earlier(Deadline::after(begun, self.options.checkout_timeout));
         let mut checkout = pin!(bucket.checkout(shard(self.engine), begun));
         let mut timer = None;
         poll_fn(|cx| {
@@ -368,12 +355,23 @@ fn sweep<P: Protocol>(engine: &Engine, client: Weak<Shared<P>>) {
                 if is_running {
                     client.habits.forget(now());
                     drop(client.pool.sweep(now()));
+                    look_at_ports(&home, client.lives.ports());
                 } else {
                     drop(client.pool.close_all());
                 }
             }
         });
     });
+}
+
+/// Mends the budgets of ports by the kernel's list when it is time to, on a thread of its own.
+fn look_at_ports(home: &Worker, ports: &Ports) {
+    if let (Some(engine), true) = (home.engine(), ports.wants_look(Instant::now())) {
+        let ports = ports.clone();
+        // Without sock_diag the budgets know what this process did.
+        let looking = engine.blocking(move || ports.look(Instant::now()));
+        drop(spawn_local(async { drop(looking.await) }));
+    }
 }
 
 /// Dropped when the workers stop: nobody may wait for a connection that no reactor serves.

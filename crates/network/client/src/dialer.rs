@@ -3,7 +3,7 @@
 //! A dial runs on a worker of the engine, so that the connection belongs to that worker's reactor, and goes on when its
 //! caller gives up: the finished session goes to stock, where the next caller finds it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use millstream_runtime::{Worker, now};
 use millstream_transport::{Addr, Opener, dial};
 
 use crate::client::Shared;
+use crate::pressure::Watched;
 use crate::slot::{self, Slot};
 use crate::stats::Event;
 use crate::target::Place;
@@ -23,21 +24,6 @@ pub(crate) type PermitOf<P> = Permit<Slot<<P as Protocol>::Session>>;
 /// A lent session of this protocol.
 pub(crate) type LentOf<P> = Lent<Slot<<P as Protocol>::Session>>;
 
-/// What a connection is opened for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Errand {
-    pub(crate) opener: Opener,
-    /// Is `connect` called also where no port was free a moment ago?
-    pub(crate) passes_gate: bool,
-}
-
-impl Errand {
-    /// One that is tried whatever is known of ports.
-    pub(crate) fn sure(opener: Opener) -> Self {
-        Self { opener, passes_gate: true }
-    }
-}
-
 /// Opens a session in the place that `permit` holds.
 ///
 /// Dropping the future lets the dial go on; what it opens goes to stock.
@@ -45,13 +31,13 @@ pub(crate) async fn open<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
-    errand: Errand,
+    opener: Opener,
     deadline: Deadline,
 ) -> Result<Lease<P>> {
     let worker = shared.home().clone();
     let (shared, target, here) = (shared.clone(), target.clone(), worker.clone());
     let dialling = worker.spawn(async move || {
-        let lent = open_here(&shared, &target, permit, errand, deadline, here).await?;
+        let lent = open_here(&shared, &target, permit, opener, deadline, here).await?;
         Ok(Parcel(Some(Lease::new(lent, shared.engine))))
     });
     match dialling.await {
@@ -81,12 +67,11 @@ async fn open_here<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
-    errand: Errand,
+    opener: Opener,
     deadline: Deadline,
     worker: Worker,
 ) -> Result<LentOf<P>> {
-    shared.stats.count(Event::Dialled);
-    match connect(shared, target, errand, deadline).await {
+    match dial_here(shared, target, &permit, opener, deadline, &worker).await {
         Ok(session) => {
             let habits = shared.habits.of(target);
             let lent = permit.fill(Slot::new(session, worker, habits), now());
@@ -94,34 +79,67 @@ async fn open_here<P: Protocol>(
             Ok(lent)
         }
         Err(error) => {
-            shared.stats.count(Event::DialFailed);
+            if error.kind() == Kind::PortsExhausted {
+                permit.withdraw(); // the gate's keeper gives it back
+            }
             Err(error.with_seen(Seen::No))
         }
     }
 }
 
+async fn dial_here<P: Protocol>(
+    shared: &Arc<Shared<P>>,
+    target: &Target,
+    permit: &PermitOf<P>,
+    opener: Opener,
+    deadline: Deadline,
+    home: &Worker,
+) -> Result<P::Session> {
+    let addresses = addresses(shared, target, deadline).await.inspect_err(|_| {
+        shared.stats.count(Event::DialFailed);
+    })?;
+    let tcp: Vec<SocketAddr> = addresses.iter().filter_map(Addr::as_tcp).collect();
+    let gate = shared.gates.of(target);
+    let close = |is_short| {
+        gate.close(is_short, || Watched {
+            bucket: permit.bucket().clone(),
+            ports: shared.lives.ports().clone(),
+            addresses: tcp.clone(),
+            sources: shared.options.dial.local_addrs.clone(),
+            max_open: shared.max_open,
+            home: home.clone(),
+        });
+    };
+    if opener != Opener::Retry {
+        let room = || shared.lives.ports().room(tcp.iter().copied(), Instant::now());
+        if permit.bucket().places() > 1 && room() == 0 {
+            close(false);
+            return Err(gate.error());
+        }
+        if !gate.lets_dial() {
+            return Err(gate.error());
+        }
+    }
+    shared.stats.count(Event::Dialled);
+    connect(shared, target, &addresses, opener, deadline).await.inspect_err(|error| {
+        shared.stats.count(Event::DialFailed);
+        if error.kind() == Kind::PortsExhausted {
+            close(true);
+        }
+    })
+}
+
 async fn connect<P: Protocol>(
     shared: &Shared<P>,
     target: &Target,
-    errand: Errand,
+    addresses: &[Addr],
+    opener: Opener,
     deadline: Deadline,
 ) -> Result<P::Session> {
-    let addresses = addresses(shared, target, deadline).await?;
     let mut options = shared.options.dial.clone();
     options.tls = target.tls().cloned();
     options.account = Some(shared.lives.account(&target.to_string()));
-    let gate = shared.gates.of(target);
-    if gate.is_closed() && !errand.passes_gate {
-        return Err(gate.error());
-    }
-    let dialled = dial(&addresses, &options, deadline, &shared.lives, errand.opener).await;
-    match &dialled {
-        Err(error) if error.kind() == Kind::PortsExhausted => {
-            gate.close(addresses.iter().filter_map(Addr::as_tcp));
-        }
-        _ => gate.open(),
-    }
-    let conn = dialled?;
+    let conn = dial(addresses, &options, deadline, &shared.lives, opener).await?;
     let limit = Deadline::after(now(), options.tls_timeout).earlier(deadline);
     within(limit, Phase::Handshake, shared.protocol.open(conn, target, limit)).await
 }

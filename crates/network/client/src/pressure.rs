@@ -1,21 +1,26 @@
-//! What callers do when there is no local port for their destination: they wait, one of them tries.
+//! What callers do when local ports for their destination are short: they wait in the pool's queue, and a keeper lets them dial as
+//! ports come free.
 //!
-//! A `connect` without a free port searches the whole range in vain. So the first that fails closes a gate: whoever has not
-//! called `connect` yet does not, and waits in line (connections.md F11). The first in line asks the kernel's list of sockets,
-//! which searches nothing, until it shows a free port, and tries then. A port comes free when a connection of the destination
-//! ends, when a TIME_WAIT is over, or when another program lets go of one; a connection that a call gives back meanwhile serves
-//! as well.
+//! Rules:
+//! 1. A dial that finds no port takes its place out of the pool ([`Permit::withdraw`](millstream_pool::Permit::withdraw)): so
+//!    many connections there may be, and whoever wants one waits in the pool's queue, where a connection that another call gives
+//!    back serves it as well. A search for a port where there is none looks at all of them in vain (connections.md F11).
+//! 2. From then on the gate is closed: no dial calls `connect` but those that the keeper has allowed. The keeper asks the
+//!    kernel's list of sockets, which searches nothing, and lets in as many as there are free ports.
+//! 3. Where ports are only getting scarce ([`Level::Tight`]), a dial that is not the only one takes its place out of the pool
+//!    likewise.
+//! 4. Each closing raises the count of closings. The keeper opens the gate only if none came since it looked: so there is one
+//!    keeper while a gate is closed, and none else.
 
-use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
-use millstream_ports::Shortage;
-use millstream_runtime::{Worker, now};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use millstream_base::{Error, Kind, Origin, Phase, Seen};
+use millstream_pool::{Bucket, Pooled};
+use millstream_ports::{Level, Ports, Shortage};
+use millstream_runtime::{Worker, now, spawn_local};
 
 use crate::per_target::PerTarget;
 
@@ -23,65 +28,78 @@ use crate::per_target::PerTarget;
 pub(crate) type Gates = PerTarget<Gate>;
 
 /// One destination, short of ports or not.
+#[derive(Default)]
 pub(crate) struct Gate {
     is_closed: AtomicBool,
-    turn: Semaphore,
+    /// Did `connect` find no port? Else ports are scarce only.
+    is_short: AtomicBool,
+    /// Dials that the keeper has allowed.
+    allowed: AtomicUsize,
     known: Mutex<Known>,
 }
 
-/// What is known of a shortage.
 #[derive(Default)]
 struct Known {
-    /// Where `connect` failed, if it is one address only.
-    destination: Option<SocketAddr>,
-    /// When it failed last.
-    failed: Option<Instant>,
+    closings: u64,
+    is_kept: bool,
     /// What the kernel said last.
     shortage: Option<Arc<Shortage>>,
-    /// From when on the kernel may be asked, or `connect` called, again; and how long it was till then.
-    due: Option<(Instant, Duration)>,
 }
 
-/// Between two looks for a connection that was given back: nothing tells of one, and it costs less than a microsecond.
-const TICK: Duration = Duration::from_millis(1);
-/// Before the first look at the kernel's list.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// No longer than this between two looks, or, where the kernel can't be asked, between two tries.
+/// What a keeper watches over.
+pub(crate) struct Watched<S: Pooled> {
+    pub(crate) bucket: Arc<Bucket<S>>,
+    pub(crate) ports: Ports,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) sources: Vec<IpAddr>,
+    /// How many connections there may be when nothing is short.
+    pub(crate) max_open: usize,
+    pub(crate) home: Worker,
+}
+
+/// Before the first look at the kernel's list, and at least between two.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// At most between two.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// A look is followed by a pause of this many times its length.
-const PAUSES: u32 = 10;
-/// The kernel may find a port where its list shows none (`tcp_tw_reuse`): so often it is asked to.
+/// A look is followed by a pause of this many times its length, so that looking takes a third of a thread at most.
+const PAUSES: u32 = 2;
+/// The kernel may find a port where its list shows none (`tcp_tw_reuse`): so often one dial is let in.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { is_closed: AtomicBool::new(false), turn: Semaphore::new(1), known: Mutex::default() }
-    }
-}
+/// When nobody has waited for so long, the gate opens, and whoever comes next finds out.
+const QUIET: Duration = Duration::from_secs(1);
+/// Of all ports so many percent must be free for the gate to open while callers wait.
+const ENOUGH_PERCENT: u32 = 10;
 
 impl Gate {
-    /// Had somebody no port, and has nobody found one since?
+    /// Is it closed, for whatever reason?
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Relaxed)
     }
 
-    /// There was no port for any of these addresses.
-    pub(crate) fn close(&self, addresses: impl Iterator<Item = SocketAddr>) {
-        let mut addresses = addresses.fuse();
-        let destination = addresses.next().filter(|_| addresses.next().is_none());
-        let now = now();
-        let mut known = self.lock();
-        (known.destination, known.failed) = (destination, Some(now));
-        known.due.get_or_insert((now + FIRST_PAUSE, FIRST_PAUSE));
-        drop(known);
-        self.is_closed.store(true, Relaxed);
+    /// May a dial call `connect`? Asked once for each.
+    pub(crate) fn lets_dial(&self) -> bool {
+        let one_less = |allowed: usize| allowed.checked_sub(1);
+        !self.is_closed()
+            || !self.is_short.load(Relaxed)
+            || self.allowed.fetch_update(Relaxed, Relaxed, one_less).is_ok()
     }
 
-    /// There was one.
-    pub(crate) fn open(&self) {
-        if self.is_closed() {
-            self.is_closed.store(false, Relaxed);
-            *self.lock() = Known::default();
+    /// There was no port (`is_short`), or there are few. Called before the place is taken out of the pool.
+    pub(crate) fn close<S: Pooled>(self: &Arc<Self>, is_short: bool, watched: impl FnOnce() -> Watched<S>) {
+        let is_first = {
+            let mut known = self.lock();
+            known.closings += 1;
+            if is_short {
+                self.is_short.store(true, Relaxed);
+            }
+            self.is_closed.store(true, Relaxed);
+            !std::mem::replace(&mut known.is_kept, true)
+        };
+        if is_first {
+            let (gate, watched) = (self.clone(), watched());
+            let home = watched.home.clone();
+            // An error means that the engine has stopped: nobody dials any more.
+            let _ = home.run(move || drop(spawn_local(gate.keep(watched))));
         }
     }
 
@@ -94,80 +112,91 @@ impl Gate {
         Error::new(Kind::PortsExhausted, Origin::Local, text).with_phase(Phase::Connect).with_seen(Seen::No)
     }
 
-    /// Waits for the turn to try; `None` when `limit` passes first. Dropping the turn gives it to the next in line.
-    ///
-    /// Dropping the future leaves the queue.
-    pub(crate) async fn turn(&self, home: &Worker, limit: Deadline) -> Option<SemaphorePermit<'_>> {
-        if let Ok(permit) = self.turn.try_acquire() {
-            return Some(permit);
+    /// Lets callers dial as ports come free, until there are enough or nobody waits.
+    async fn keep<S: Pooled>(self: Arc<Self>, watched: Watched<S>) {
+        let Watched { bucket, ports, addresses, sources, max_open, home } = watched;
+        let (mut pause, mut tried, mut waited) = (FIRST_PAUSE, now(), now());
+        // How many closings there were when dials were let in last.
+        let mut let_in_at = None;
+        loop {
+            // By the runtime's clock: the wheel's steps are eight times as long.
+            tokio::time::sleep(pause).await;
+            let closings = self.lock().closings;
+            let waiting = bucket.waiting();
+            let begun = now();
+            if waiting > 0 {
+                waited = begun;
+            }
+            let is_quiet = begun.saturating_duration_since(waited) >= QUIET;
+            let seen = if waiting > 0 { self.look(&home, &addresses, &sources).await } else { None };
+            let is_tight = ports.level(addresses.iter().copied(), Instant::now()) >= Level::Tight;
+            let room = ports.room(addresses.iter().copied(), Instant::now()) as usize;
+            let (free, budget) = seen.as_ref().map_or((0, 0), |seen| (seen.free(), seen.budget));
+            let has_enough = free > 0 && free * 100 >= budget * ENOUGH_PERCENT && !is_tight;
+            if (is_quiet || has_enough) && self.open(closings, &bucket, max_open) {
+                return;
+            }
+            let now = now();
+            pause = (now.saturating_duration_since(begun) * PAUSES).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            let is_time = now.saturating_duration_since(tried) >= TRY_EVERY;
+            let places = bucket.places();
+            // A dial that failed although ports are free by the list: others have bound them.
+            let is_in_vain = let_in_at.is_some_and(|before| closings > before);
+            let more = match free as usize {
+                _ if is_in_vain && !is_time => 0,
+                0 => usize::from(is_time && waiting > 0),
+                free if places > 0 => free.min(room).min(waiting),
+                free => free.min(waiting),
+            };
+            if more > 0 {
+                (tried, let_in_at) = (now, Some(self.lock().closings));
+                self.allowed.store(more, Relaxed);
+                bucket.set_max_open((places + more).min(max_open));
+            }
         }
-        until(home, limit, self.turn.acquire()).await?.ok()
     }
 
-    /// Is it worth a `connect` now? For whose turn it is. Asks the kernel's list, on a thread of its own, when it is time to.
-    pub(crate) async fn may_connect(&self, home: &Worker) -> bool {
-        if !self.is_closed() {
-            return true;
-        }
-        let begun = now();
-        let (destination, before, due) = {
-            let known = self.lock();
-            (known.destination, known.shortage.clone(), known.due)
-        };
-        if due.is_some_and(|(due, _)| begun < due) {
+    /// Opens the gate, unless it was closed again since `closings` were counted.
+    fn open<S: Pooled>(&self, closings: u64, bucket: &Arc<Bucket<S>>, max_open: usize) -> bool {
+        // First: a place that is taken out later lowers the limit again, and its closing was counted before that.
+        bucket.set_max_open(max_open);
+        let mut known = self.lock();
+        if known.closings != closings {
             return false;
         }
+        *known = Known { closings, ..Known::default() };
+        self.is_short.store(false, Relaxed);
+        self.is_closed.store(false, Relaxed);
+        true
+    }
+
+    /// What the kernel's list says, asked on a thread of its own: the address with the most free ports.
+    async fn look(
+        &self,
+        home: &Worker,
+        addresses: &[SocketAddr],
+        sources: &[IpAddr],
+    ) -> Option<Arc<Shortage>> {
+        let before = self.lock().shortage.clone();
+        let (addresses, sources) = (addresses.to_vec(), sources.to_vec());
         // Who holds the ports is asked once: it takes a walk over the processes.
         let is_first = before.is_none();
-        let looked = match (destination, home.engine()) {
-            (Some(at), Some(engine)) => {
-                let look = move || if is_first { Shortage::look_closely(at) } else { Shortage::look(at) };
-                engine.blocking(look).await.ok().and_then(|seen| seen.ok())
-            }
-            _ => None,
+        let look = move || {
+            let look = |at: &SocketAddr| {
+                if is_first { Shortage::look_closely(*at, &sources) } else { Shortage::look(*at, &sources) }
+            };
+            addresses.iter().filter_map(|at| look(at).ok()).max_by_key(Shortage::free)
         };
-        let now = now();
-        let pause = match looked {
-            Some(_) if is_first => FIRST_PAUSE,
-            Some(_) => now.saturating_duration_since(begun) * PAUSES,
-            None => due.map_or(FIRST_PAUSE, |(_, pause)| pause * 2),
-        };
-        let pause = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut known = self.lock();
-        known.due = Some((now + pause, pause));
-        let Some(mut shortage) = looked else { return true };
+        let mut seen = home.engine()?.blocking(look).await.ok()??;
         if let Some(before) = before {
-            shortage.holders.clone_from(&before.holders);
+            seen.holders.clone_from(&before.holders);
         }
-        let is_time = known.failed.is_none_or(|failed| now.saturating_duration_since(failed) >= TRY_EVERY);
-        let is_free = shortage.free() > 0;
-        known.shortage = Some(Arc::new(shortage));
-        is_free || is_time
+        let seen = Arc::new(seen);
+        self.lock().shortage = Some(seen.clone());
+        Some(seen)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Waits before the next look at the stock; false when `limit` has passed by then.
-///
-/// # Errors
-/// When the engine has stopped.
-pub(crate) async fn tick(home: &Worker, limit: Deadline) -> Result<bool> {
-    // By the runtime's clock: the wheel's steps are sixteen times as long.
-    home.spawn(async || tokio::time::sleep(TICK).await).await?;
-    Ok(!limit.is_past(now()))
-}
-
-/// The output, unless the moment comes first. On any runtime: the timer is a worker's.
-async fn until<T>(home: &Worker, limit: Deadline, work: impl Future<Output = T>) -> Option<T> {
-    let timer = home.wheel().timer();
-    timer.arm(limit.moment());
-    let mut work = std::pin::pin!(work);
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-        std::task::Poll::Pending => timer.poll_expired(cx).map(|()| None),
-    })
-    .await
 }

@@ -153,6 +153,16 @@ impl<S: Pooled> Bucket<S> {
         self.max_open.load(Relaxed)
     }
 
+    /// Sessions and places to open one in that are taken now.
+    pub fn places(&self) -> usize {
+        self.places.load(Relaxed)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
     /// The numbers now.
     pub fn stats(&self) -> Stats {
         let idle = self.shards.iter().map(Stock::len).sum();
@@ -250,6 +260,13 @@ impl<S: Pooled> Bucket<S> {
         }
         self.places.fetch_sub(1, Relaxed);
         self.serve_if_waiting(0, None);
+    }
+
+    /// A place goes, and the limit with it. Whoever waits goes on waiting.
+    pub(crate) fn withdraw_place(&self) {
+        let _queue = lock(&self.queue.0); // as all who change the limit
+        let left = self.places.fetch_sub(1, Relaxed) - 1;
+        self.max_open.fetch_min(left, Relaxed);
     }
 
     #[expect(clippy::boxed_local, reason = "all who have an entry have it boxed")]

@@ -172,6 +172,14 @@ impl<S: Pooled> Permit<S> {
         self.bucket().try_checkout(shard, now).ok_or(self)
     }
 
+    /// Takes the place out of the bucket: there may be no more sessions than there are now without it, until
+    /// [`Bucket::set_max_open`] says otherwise. For whoever could not open because a resource is short.
+    pub fn withdraw(mut self) {
+        if let Some(bucket) = self.bucket.take() {
+            bucket.withdraw_place();
+        }
+    }
+
     /// The bucket it belongs to.
     pub fn bucket(&self) -> &Arc<Bucket<S>> {
         self.bucket.as_ref().expect("only consuming methods take the bucket")

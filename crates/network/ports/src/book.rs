@@ -120,6 +120,13 @@ impl Ports {
         all.map(|budget| budget.level(now)).min().unwrap_or_default()
     }
 
+    /// How many connections may be added to these destinations before ports get tight ([`Level::Tight`]): as many as the one with
+    /// most room has.
+    pub fn room(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> u32 {
+        let all = destinations.into_iter().flat_map(|one| self.towards(one));
+        all.map(|budget| budget.room(now)).max().unwrap_or(u32::MAX)
+    }
+
     /// Where the next connection gets its port from: the kernel's search while 70 % are not held; else the port of ours that has
     /// been in TIME_WAIT for longest, if one has been for long enough. `is_out`: the search has just found none.
     pub fn choose(

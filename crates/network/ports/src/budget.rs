@@ -30,8 +30,22 @@ pub enum Level {
     Critical,
 }
 
+impl Level {
+    /// The name used in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Careful => "careful",
+            Self::Tight => "tight",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// From which share in use on each level holds, in percent.
-const LEVELS: [(Level, u64); 3] = [(Level::Critical, 90), (Level::Tight, 70), (Level::Careful, 45)];
+const LEVELS: [(Level, u64); 3] = [(Level::Critical, 90), (Level::Tight, TIGHT), (Level::Careful, 45)];
+/// From here on connections are shared rather than added.
+const TIGHT: u64 = 70;
 /// A level is left when so many points less are in use.
 const HYSTERESIS: u64 = 10;
 
@@ -198,6 +212,13 @@ impl Budget {
         let now = self.micros(now);
         let book = self.lock(now);
         u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32
+    }
+
+    /// How many ports may be taken before it gets tight.
+    pub(crate) fn room(&self, now: Instant) -> u32 {
+        let now = self.micros(now);
+        let book = self.lock(now);
+        (u64::from(book.terms.ports) * TIGHT).div_ceil(100).saturating_sub(book.used(now)) as u32
     }
 
     /// How much is in use, all in all.
@@ -417,7 +438,7 @@ fn micros(span: Duration) -> u64 {
 pub(crate) const TIME_WAIT: Duration = Duration::from_secs(60);
 /// The kernel's search finds its own way to free ports below this share in use, in percent; above it grows long, and ports of
 /// ours that wait are taken over first.
-const TAKE_FROM: u64 = 70;
+const TAKE_FROM: u64 = TIGHT;
 /// How often other programs' ports are counted: the kernel walks over its whole table for it.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// What one search weighs in their mean: a 32nd.

@@ -20,9 +20,9 @@ use crate::LocalPorts;
 pub struct Shortage {
     /// Where to.
     pub destination: SocketAddr,
-    /// The source with the most ports in use towards it; none when there are no sockets.
+    /// The source with the most ports in use towards it; none when there are no sockets, or when several sources were asked for.
     pub source: Option<IpAddr>,
-    /// How many ports the kernel may choose from.
+    /// How many ports the kernel may choose from; with several sources, those of all.
     pub budget: u32,
     /// Ports in use, in whatever state; also those outside the range.
     pub held: u32,
@@ -40,24 +40,24 @@ pub struct Shortage {
 
 impl Shortage {
     /// Looks at all sockets towards `destination` in the network namespace of this thread; the kernel walks over its whole
-    /// table of sockets for it, which takes milliseconds on a large host: nothing for a thread that others wait for. Who holds
-    /// them is not looked up.
+    /// table of sockets for it, which takes milliseconds on a large host: nothing for a thread that others wait for. Of sockets from
+    /// several addresses those from `sources` count; with none given, those from the address that has most. Who holds them is
+    /// not looked up.
     ///
     /// # Errors
     /// When the kernel gives no list.
-    pub fn look(destination: SocketAddr) -> Result<Self> {
-        Ok(Self::of(destination, &towards(destination)?))
+    pub fn look(destination: SocketAddr, sources: &[IpAddr]) -> Result<Self> {
+        Ok(Self::of(destination, sources, &towards(destination)?).0)
     }
 
     /// The same, with those who hold them: a walk over the processes that this one may look into.
     ///
     /// # Errors
     /// When the kernel gives no list.
-    pub fn look_closely(destination: SocketAddr) -> Result<Self> {
+    pub fn look_closely(destination: SocketAddr, sources: &[IpAddr]) -> Result<Self> {
         let entries = towards(destination)?;
-        let mut shortage = Self::of(destination, &entries);
-        let mine = |entry: &&Entry| Some(entry.local().ip()) == shortage.source && entry.inode() != 0;
-        let inodes: Vec<_> = entries.iter().filter(mine).map(Entry::inode).collect();
+        let (mut shortage, counted) = Self::of(destination, sources, &entries);
+        let inodes: Vec<_> = counted.iter().map(|entry| entry.inode()).filter(|inode| *inode != 0).collect();
         let holders = Holders::find(inodes.iter().copied());
         let mut counts = HashMap::<(String, u32), u32>::new();
         for process in inodes.iter().filter_map(|inode| holders.of(*inode)) {
@@ -74,30 +74,38 @@ impl Shortage {
         self.budget.saturating_sub(self.held)
     }
 
-    fn of(destination: SocketAddr, entries: &[Entry]) -> Self {
+    /// With the sockets that count.
+    fn of<'a>(destination: SocketAddr, sources: &[IpAddr], entries: &'a [Entry]) -> (Self, Vec<&'a Entry>) {
         let mut by_source = HashMap::<IpAddr, Vec<&Entry>>::new();
         for entry in entries {
             by_source.entry(entry.local().ip()).or_default().push(entry);
         }
-        let fullest = by_source.into_iter().max_by_key(|(source, held)| (held.len(), *source));
-        let (source, held) = fullest.map_or((None, vec![]), |(source, held)| (Some(source), held));
+        let (source, held) = match sources {
+            [] => {
+                let fullest = by_source.into_iter().max_by_key(|(source, held)| (held.len(), *source));
+                fullest.map_or((None, vec![]), |(source, held)| (Some(source), held))
+            }
+            [one] => (Some(*one), by_source.remove(one).unwrap_or_default()),
+            all => (None, all.iter().filter_map(|source| by_source.remove(source)).flatten().collect()),
+        };
         let count = |is: &dyn Fn(State) -> bool| held.iter().filter(|entry| is(entry.state())).count() as u32;
         let is_open = |state| matches!(state, State::Established | State::SynSent);
         let timers = held.iter().filter_map(|entry| entry.timer());
         let rests = timers.filter(|timer| timer.kind == TimerKind::TimeWait).map(|timer| timer.expires);
         let (open, time_wait) = (count(&is_open), count(&|state| state == State::TimeWait));
         let all = held.len() as u32;
-        Self {
+        let shortage = Self {
             destination,
             source,
-            budget: LocalPorts::read().count(),
+            budget: LocalPorts::read().count().saturating_mul(sources.len().max(1) as u32),
             held: all,
             open,
             time_wait,
             closing: all - open - time_wait,
             next_free: rests.min(),
             holders: Vec::new(),
-        }
+        };
+        (shortage, held)
     }
 }
 

@@ -115,7 +115,7 @@ fn what_the_kernel_lists_is_told_apart_and_mends_the_rest() {
         // Another program: 20 in TIME_WAIT, 4 open.
         (0..20).for_each(|_| close(pair()));
         let theirs: Vec<_> = (0..4).map(|_| pair()).collect();
-        eventually("TIME_WAIT", || Shortage::look(at()).unwrap().time_wait == 25);
+        eventually("TIME_WAIT", || Shortage::look(at(), &[]).unwrap().time_wait == 25);
         let before = budget.snapshot(now);
         assert_eq!((before.open, before.time_wait, before.foreign), (7, 8, 0));
         assert!(ports.wants_look(now));

@@ -26,7 +26,7 @@ fn states_holders_and_the_next_free_port_are_told() {
     or_skip!(Namespace::run(|namespace| {
         namespace.keep_time_wait();
         let listener = TcpListener::bind(at()).unwrap();
-        let none = Shortage::look(at()).unwrap();
+        let none = Shortage::look(at(), &[]).unwrap();
         assert_eq!((none.source, none.budget, none.held, none.free()), (None, 100, 0, 100));
         let pairs: Vec<_> = (0..100).map(|_| (connect().unwrap(), listener.accept().unwrap().0)).collect();
         let error = connect().expect_err("a hundred are in use");
@@ -38,8 +38,8 @@ fn states_holders_and_the_next_free_port_are_told() {
         });
         let kept: Vec<_> = pairs.by_ref().take(20).map(|(client, server)| (drop(client), server)).collect();
         let open: Vec<_> = pairs.collect();
-        eventually("TIME_WAIT", || Shortage::look(at()).unwrap().time_wait == 30);
-        let seen = Shortage::look_closely(at()).unwrap();
+        eventually("TIME_WAIT", || Shortage::look(at(), &[]).unwrap().time_wait == 30);
+        let seen = Shortage::look_closely(at(), &[]).unwrap();
         assert_eq!((seen.source, seen.held, seen.free()), (Some(CLIENT), 100, 0));
         assert_eq!((seen.open, seen.time_wait, seen.closing), (50, 30, 20), "{seen}");
         let rest = seen.next_free.unwrap();
@@ -52,7 +52,7 @@ fn states_holders_and_the_next_free_port_are_told() {
             text.starts_with(start) && text.ends_with(&format!("(pid {}): 50", std::process::id())),
             "{text}"
         );
-        let other = Shortage::look((SERVER, 8081).into()).unwrap();
+        let other = Shortage::look((SERVER, 8081).into(), &[]).unwrap();
         assert_eq!(other.free(), 100, "each destination has its own");
         drop((kept, open));
     }));

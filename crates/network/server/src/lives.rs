@@ -1,8 +1,10 @@
 //! The connections of an engine, on both sides: their records, and what of them is counted.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use millstream_base::registry::{Sample, Value};
+use millstream_ports::BudgetSnapshot;
 use millstream_runtime::Engine;
 use millstream_transport::{AccountSnapshot, Counts, LifeTable, Side};
 
@@ -14,6 +16,8 @@ pub fn lives(engine: &Engine) -> LifeTable {
         let collect = move |into: &mut Vec<Sample>| {
             collect(&counted.counts(), into);
             counted.ledger().iter().for_each(|account| collect_target(account, into));
+            let budgets = counted.ports().snapshots(Instant::now());
+            budgets.iter().take(BUDGETS_MAX).for_each(|budget| collect_ports(budget, into));
         };
         engine.registry().register(Arc::new(collect));
         lives
@@ -74,5 +78,29 @@ fn collect_target(account: &AccountSnapshot, into: &mut Vec<Sample>) {
             labels: vec![("target", account.target.to_string()), ("cause", cause.name().to_owned())],
             value: Value::Counter(count),
         });
+    }
+}
+
+/// Destinations that metrics tell of: so many values a label may have.
+const BUDGETS_MAX: usize = 1024;
+
+/// The local ports towards one destination. Time to exhaustion stands there only while ports are running out.
+fn collect_ports(budget: &BudgetSnapshot, into: &mut Vec<Sample>) {
+    let labels = vec![("local", budget.source.to_string()), ("remote", budget.destination.to_string())];
+    let mut push = |name, help, value| into.push(Sample { name, help, labels: labels.clone(), value });
+    for (name, help, count) in [
+        ("millstream_ports", "Local ports that the kernel chooses from", budget.ports),
+        ("millstream_ports_open", "Local ports of open connections", budget.open),
+        ("millstream_ports_time_wait", "Local ports of ours in TIME_WAIT", budget.time_wait),
+        ("millstream_ports_foreign", "Local ports of other programs, when last looked for", budget.foreign),
+        ("millstream_ports_free", "Local ports left", budget.free),
+    ] {
+        push(name, help, Value::Gauge(count.into()));
+    }
+    let taken_over = Value::Counter(budget.taken_over);
+    push("millstream_ports_taken_over", "Connections opened on a port of ours in TIME_WAIT", taken_over);
+    if let Some(span) = budget.exhausted_in {
+        let help = "Until no local port is left, at the present rate";
+        push("millstream_ports_exhausted_in_seconds", help, Value::Gauge(span.as_secs_f64()));
     }
 }

@@ -19,7 +19,7 @@ use millstream_peers::eventually;
 use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
 use millstream_peers::or_skip;
-use millstream_ports::Shortage;
+use millstream_ports::{Level, Shortage};
 use millstream_sockets::{Diag, Query};
 use tokio::sync::Semaphore;
 
@@ -160,7 +160,7 @@ fn thousand_callers_without_a_port_make_a_handful_of_connects_and_are_served_whe
         eventually("the server has them all", || held.lock().expect("nobody panics").len() == 100);
         drop(taken);
         held.lock().expect("nobody panics").clear();
-        let look = || Shortage::look(address).expect("sock_diag");
+        let look = || Shortage::look(address, &[]).expect("sock_diag");
         eventually("TIME_WAIT", || look().time_wait == 100);
         let world = World::new();
         let without_port = || world.lives.ledger().first().map_or(0, |account| account.no_port);
@@ -187,13 +187,54 @@ fn thousand_callers_without_a_port_make_a_handful_of_connects_and_are_served_whe
             };
             diag.dump(&Query::all().remote(address), each).expect("sock_diag");
             some.iter().for_each(|entry| assert!(diag.destroy(entry).expect("root")));
-            for call in calls {
+            let freed = Instant::now();
+            for (number, call) in calls.into_iter().enumerate() {
                 let reply = call.await.expect("no panic").expect("served");
                 assert_eq!(reply.text().await.expect("text"), "hello");
+                if number == 0 || number == 999 {
+                    eprintln!("call {number} was served {:?} after the ports came free", freed.elapsed());
+                }
             }
         });
         let open = world.client.pool_stats().open;
         assert!((1..=10).contains(&open), "{open} connections on ten ports");
+    }));
+}
+
+#[test]
+fn where_ports_are_scarce_callers_share_the_connections_that_there_are() {
+    or_skip!(Namespace::run(|_| {
+        raise_open_files();
+        let (address, held) = holding_server();
+        // Another program has 65 of a hundred; the client is told by the kernel's list.
+        let taken: Vec<TcpStream> = (0..65).map(|_| TcpStream::connect(address).expect("free")).collect();
+        eventually("the server has them all", || held.lock().expect("nobody panics").len() == 65);
+        let world = World::new();
+        block_on(async {
+            let url = url(address, "/");
+            assert!(fetch(&world.client, &url, 1, 1, false).await.is_empty());
+            let ports = world.lives.ports();
+            ports.look(Instant::now()).expect("sock_diag");
+            let failed = fetch(&world.client, &url, 2_000, 300, false).await;
+            assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
+            // 70 of a hundred are the limit: 65 and 5, and one a worker that found out at the same time.
+            let open = world.client.pool_stats().open;
+            assert!((2..=7).contains(&open), "{open} are open");
+            let told = ports.snapshots(Instant::now()).pop().expect("one destination");
+            assert_eq!((told.foreign, told.level), (65, Level::Tight), "{told:?}");
+            // When the other program lets go, there are as many as ever.
+            let theirs = held.lock().expect("nobody panics").drain(..65).collect::<Vec<_>>();
+            theirs.iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            for mut stream in taken {
+                assert_eq!(stream.read(&mut [0]).expect("a good end"), 0);
+            }
+            let patience = Instant::now() + ms(20_000);
+            while world.client.pool_stats().open < 20 {
+                ports.look(Instant::now()).expect("sock_diag");
+                assert!(fetch(&world.client, &url, 600, 300, false).await.is_empty());
+                assert!(Instant::now() < patience, "{:?}", world.client.pool_stats());
+            }
+        });
     }));
 }
 
