@@ -32,3 +32,13 @@ use std::time::Duration;
 
 /// Who waits this long for anything on loopback has found a fault: a wait that is over in time costs nothing.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Lets the process open as many files as the system allows it.
+///
+/// # Panics
+/// When the system does not even do that.
+pub fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit anybody may");
+}

@@ -295,13 +295,15 @@ impl<P: Protocol> Shared<P> {
                     Some(lease) => return Ok(lease),
                     None => continue,
                 },
-                Err(error) if error.kind() == Kind::Timeout && gate.is_closed() => return Err(gate.error()),
+                Err(error) if error.kind() == Kind::Timeout && gate.is_closed() => {
+                    return Err(gate.full_error(self.home(), &self.options.dial.local_addrs).await);
+                }
                 Err(error) => return Err(error),
             };
             let opener = if bucket.places() == 1 { Opener::PoolEmpty } else { Opener::AllBusy };
             match dialer::open(self, target, permit, opener, deadline).await {
                 // Its place is gone: it waits for another, or for a session.
-                Err(error) if error.kind() == Kind::PortsExhausted && !limit.is_past(now()) => {}
+                Err(error) if error.kind() == Kind::PortsExhausted => {}
                 outcome => return outcome,
             }
         }

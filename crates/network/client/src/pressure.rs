@@ -42,6 +42,8 @@ pub(crate) struct Gate {
 struct Known {
     closings: u64,
     is_kept: bool,
+    /// Where ports are short.
+    addresses: Vec<SocketAddr>,
     /// What the kernel said last.
     shortage: Option<Arc<Shortage>>,
 }
@@ -97,6 +99,7 @@ impl Gate {
         };
         if is_first {
             let (gate, watched) = (self.clone(), watched());
+            self.lock().addresses.clone_from(&watched.addresses);
             let home = watched.home.clone();
             // An error means that the engine has stopped: nobody dials any more.
             let _ = home.run(move || drop(spawn_local(gate.keep(watched))));
@@ -110,6 +113,19 @@ impl Gate {
         let text =
             shortage.map_or("no local port is free for this destination".to_owned(), |one| one.to_string());
         Error::new(Kind::PortsExhausted, Origin::Local, text).with_phase(Phase::Connect).with_seen(Seen::No)
+    }
+
+    /// The error of whoever has waited in vain: it tells who has the ports, which takes a look if nobody looked yet.
+    #[cold]
+    pub(crate) async fn full_error(&self, home: &Worker, sources: &[IpAddr]) -> Error {
+        let (is_known, addresses) = {
+            let known = self.lock();
+            (known.shortage.is_some(), known.addresses.clone())
+        };
+        if !is_known {
+            self.look(home, &addresses, sources).await;
+        }
+        self.error()
     }
 
     /// Lets callers dial as ports come free, until there are enough or nobody waits.

@@ -190,6 +190,27 @@ fn lower_limit_lets_nobody_open_until_there_is_room() {
 }
 
 #[test]
+fn withdrawn_place_goes_to_nobody_until_the_limit_is_raised() {
+    let room = Room::with_max_open(3);
+    let lent = room.open("a");
+    let (kept, withdrawn) = (room.permit(), room.permit());
+    let (mut first, mut second) = (room.waiter(), room.waiter());
+    withdrawn.withdraw();
+    assert!(!first.was_woken());
+    assert_eq!((room.bucket.max_open(), room.bucket.places(), room.bucket.waiting()), (2, 2, 2));
+    // What comes back still serves, and a place that is given up goes on: there may be two.
+    room.give_back(lent);
+    drop(first.served());
+    drop(place(second.served()));
+    kept.withdraw();
+    assert_eq!((room.bucket.max_open(), room.bucket.places()), (0, 0));
+    let mut waiter = room.waiter();
+    assert!(!waiter.was_woken());
+    room.bucket.set_max_open(1);
+    drop(place(waiter.served()));
+}
+
+#[test]
 fn higher_limit_lets_those_who_wait_open_in_order() {
     let room = Room::with_max_open(1);
     let _lent = room.open("a");

@@ -4,8 +4,9 @@ mod client_world;
 
 use std::net::SocketAddr;
 
-use client_world::{World, raise_open_files, url};
+use client_world::{World, url};
 use millstream_peers::Count;
+use millstream_peers::raise_open_files;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -4,10 +4,11 @@ mod client_world;
 
 use std::sync::Arc;
 
-use client_world::{World, raise_open_files, url};
+use client_world::{World, url};
 use millstream_base::Result;
 use millstream_http::HttpClient;
 use millstream_peers::nginx::NginxConfig;
+use millstream_peers::raise_open_files;
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use client_world::{World, block_on, ms, ok, raise_open_files, url};
+use client_world::{World, block_on, ms, ok, url};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Seen};
 use millstream_http::HttpClient;
@@ -19,6 +19,7 @@ use millstream_peers::eventually;
 use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
 use millstream_peers::or_skip;
+use millstream_peers::raise_open_files;
 use millstream_ports::{Level, Shortage};
 use millstream_sockets::{Diag, Query};
 use tokio::sync::Semaphore;
