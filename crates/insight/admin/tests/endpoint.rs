@@ -225,6 +225,14 @@ fn each_target_has_its_account_with_causes_and_records() {
     assert_eq!((records.len(), &records[0]["messages"]), (1, &6.into()), "{records:?}");
     assert!(records[0]["connect_seconds"].as_f64() > Some(0.0), "{records:?}");
     assert!(one["handshake_seconds"].as_f64() > Some(0.0), "{one}");
+    let ports = report["budgets"].as_array().and_then(|all| all.iter().find(|one| one["remote"] == target));
+    let ports = ports.expect("the port of its open connection is counted");
+    let told = ["open", "time_wait", "opened", "taken_over"].map(|key| ports[key].as_u64());
+    assert_eq!((told, &ports["level"]), ([1, 0, 2, 0].map(Some), &"calm".into()), "{ports}");
+    assert!(
+        ports["seconds_to_exhaustion"].is_null() && ports["search_seconds"].as_f64() > Some(0.0),
+        "{ports}"
+    );
     let others = json(admin.local_addr(), "/connections?target=nobody:1");
     assert_eq!(others["targets"], serde_json::json!([]));
     assert!(json(admin.local_addr(), "/connections")["targets"][0]["records"].is_null(), "not asked for");
@@ -232,6 +240,7 @@ fn each_target_has_its_account_with_causes_and_records() {
     for row in [
         format!("millstream_target_opened_total{{target=\"{target}\"}} 2\n"),
         format!("millstream_target_requests_total{{target=\"{target}\"}} 7\n"),
+        format!("millstream_ports_open{{local=\"127.0.0.1\",remote=\"{target}\"}} 1\n"),
         format!("millstream_target_avoidable_total{{cause=\"own_close_header\",target=\"{target}\"}} 1\n"),
     ] {
         assert!(metrics.contains(&row), "{row} in\n{metrics}");

@@ -138,7 +138,8 @@ impl Ports {
     ) -> Choice {
         let fits = |budget: &Arc<Budget>| source.is_none_or(|source| budget.source() == source);
         for budget in self.towards(destination).into_iter().filter(fits) {
-            if (is_out || budget.level(now) > Level::Calm) && self.0.is_takeover_possible.get().is_none() {
+            // Tried out when there is something to gain, and not before: it makes two connections.
+            if self.0.is_takeover_possible.get().is_none() && budget.could_take(is_out, now) {
                 self.0.is_takeover_possible.get_or_init(takeover::is_possible);
                 self.set_terms(now);
             }

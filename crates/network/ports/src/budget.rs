@@ -238,13 +238,20 @@ impl Budget {
         self.search_ns.store(mean, Relaxed);
     }
 
+    /// Is the kernel's search short of free ports, and are there ports of ours that wait?
+    pub(crate) fn could_take(&self, is_out: bool, now: Instant) -> bool {
+        let now = self.micros(now);
+        let book = self.lock(now);
+        (is_out || book.is_mostly_held(now)) && book.waiting.len() > 0
+    }
+
     /// The port of ours to take over next, if the kernel's search gets short of free ones; from here on it is open. The caller
     /// makes sure that its TIME_WAIT is one, binds it and connects, and tells what came of it.
     pub(crate) fn take(&self, is_out: bool, now: Instant) -> Option<u16> {
         let now = self.micros(now);
         let mut book = self.lock(now);
-        let in_use = book.held(now) * 100 >= u64::from(book.terms.ports) * TAKE_FROM;
-        if now < book.untakeable || !(in_use || is_out) || book.terms.hold_for_us >= book.terms.hold {
+        let is_short = is_out || book.is_mostly_held(now);
+        if now < book.untakeable || !is_short || book.terms.hold_for_us >= book.terms.hold {
             return None;
         }
         let since = now.checked_sub(micros(book.terms.hold_for_us))?;
@@ -361,6 +368,11 @@ impl Book {
     /// Ports that the kernel's search does not find.
     fn held(&self, now: u64) -> u64 {
         (self.open.len() + self.waiting.len()) as u64 + self.foreign.at(now)
+    }
+
+    /// Does the kernel's search get long?
+    fn is_mostly_held(&self, now: u64) -> bool {
+        self.held(now) * 100 >= u64::from(self.terms.ports) * TAKE_FROM
     }
 
     /// Ports that we can't have, in any way.
