@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, EngineId, Error, Kind, Origin};
 use millstream_pool::{EvictCause, Lent};
-use millstream_runtime::{Stage, Timer};
+use millstream_runtime::{Stage, Timer, Worker};
 use millstream_transport::{Cause, Conn};
 
 use crate::dialer::PermitOf;
@@ -64,6 +64,11 @@ impl<P: Protocol> Lease<P> {
     #[inline]
     pub fn conn_mut(&mut self) -> &mut Conn {
         self.lent_mut().session.conn_mut()
+    }
+
+    /// Whose reactor the connection belongs to.
+    pub fn worker(&self) -> &Worker {
+        &self.lent().worker
     }
 
     /// The call's one deadline at the moment: first byte, silence, or the whole.

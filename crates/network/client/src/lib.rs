@@ -26,7 +26,7 @@ pub use client::{Call, Client};
 pub use habits::idle_span;
 pub use lease::Lease;
 pub use millstream_pool::Stats as PoolStats;
-pub use millstream_runtime::{Engine, Timer, Worker, now, turn_now};
+pub use millstream_runtime::{Engine, Timer, Worker, now, spawn_local, turn_now};
 pub use millstream_transport as transport;
 pub use millstream_upstream as upstream;
 pub use options::{

@@ -139,6 +139,12 @@ impl Life {
         &self.peer
     }
 
+    /// What connecting and TLS took; zero on servers.
+    pub fn handshake_time(&self) -> Duration {
+        let micros = |cell: &AtomicU32| Duration::from_micros(cell.load(Relaxed).into());
+        micros(&self.connect_us) + micros(&self.tls_us)
+    }
+
     /// How many messages were counted.
     pub fn messages(&self) -> u64 {
         self.messages.load(Relaxed)

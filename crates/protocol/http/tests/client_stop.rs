@@ -122,6 +122,49 @@ fn dropped_response_gives_its_connection_back_if_the_rest_is_here_and_else_close
 }
 
 #[test]
+fn rest_that_comes_soon_is_thrown_away_and_its_connection_kept() {
+    for head in ["Content-Length: 100005\r\n\r\nbegin", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n"] {
+        let (dropped, gate) = (Gate::new(), Gate::new());
+        let (is_dropped, is_sent) = (dropped.clone(), gate.clone());
+        let is_chunked = head.contains("chunked");
+        let server = Scripted::serve([move |conn: &mut RawConn| {
+            conn.read_request();
+            conn.send(format!("HTTP/1.1 200 OK\r\n{head}"));
+            is_dropped.wait();
+            let rest = "x".repeat(100_000);
+            conn.send(if is_chunked { format!("186A0\r\n{rest}\r\n0\r\n\r\n") } else { rest });
+            is_sent.open();
+            serve(conn, |_| ok("next"));
+        }]);
+        let world = World::new();
+        block_on(async {
+            let reply = world.client.get(url(server.address(), "/")).send().await.expect("a reply");
+            dropped.open();
+            gate.wait();
+            drop(reply);
+            eventually("the connection is idle", || world.client.pool_stats().idle == 1);
+            let reply = world.client.get(url(server.address(), "/")).send().await.expect("a reply");
+            assert_eq!(reply.text().await.expect("text"), "next");
+        });
+        assert_eq!((world.opened(), world.ended(Cause::BodyNotDrained)), (1, 0));
+    }
+}
+
+#[test]
+fn rest_that_is_longer_than_a_connection_is_worth_is_not_read() {
+    let server = Scripted::serve([|conn: &mut RawConn| {
+        conn.read_request();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 262150\r\n\r\nbegin");
+        conn.read_to_end();
+    }]);
+    let world = World::new();
+    block_on(async {
+        drop(world.client.get(url(server.address(), "/")).send().await.expect("a reply"));
+        assert_eq!(world.ended(Cause::BodyNotDrained), 1, "at once");
+    });
+}
+
+#[test]
 fn silence_within_a_body_has_its_own_limit() {
     let server = Scripted::serve([|conn: &mut RawConn| {
         conn.read_request();

@@ -11,6 +11,7 @@ mod builder;
 mod charset;
 mod cookies;
 mod decode;
+mod drain;
 mod exchange;
 mod head;
 mod http_client;

@@ -7,17 +7,18 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
-use millstream_client::{Lease, now};
+use millstream_client::{Lease, Worker, now};
 use millstream_transport::Cause;
 use tokio::io::AsyncReadExt;
 
+use super::drain::{Worth, drain};
 use super::exchange::{Ends, end_exchange};
 use super::outgoing::{Outgoing, Stall};
 use super::wire::Http1;
 use crate::codec::{ChunkEvent, ChunkedDecoder, Framing};
 
-/// A reply's body: it holds the connection until the last byte, then gives it back. Dropping it earlier closes the
-/// connection, unless the rest is here already.
+/// A reply's body: it holds the connection until the last byte, then gives it back. Dropped earlier, the rest is read and thrown
+/// away where that is worth it ([`drain`](super::drain)); else the connection is closed.
 pub(crate) struct ReplyBody {
     lease: Option<Lease<Http1>>,
     input: BytesMut,
@@ -30,6 +31,8 @@ pub(crate) struct ReplyBody {
     read_timeout: Duration,
     whole_by: Option<Deadline>,
     is_armed: bool,
+    /// Nobody reads it any more but for the sake of the connection.
+    is_unwanted: bool,
 }
 
 /// What is left of an exchange when its reply's head is here.
@@ -77,11 +80,50 @@ impl ReplyBody {
             read_timeout,
             whole_by,
             is_armed: false,
+            is_unwanted: false,
         };
         if matches!(body.decoder, Decoder::Length(0)) {
             body.finish();
         }
         body
+    }
+
+    /// Whose reactor its connection belongs to.
+    pub(crate) fn worker(&self) -> Option<Worker> {
+        self.lease.as_ref().map(|lease| lease.worker().clone())
+    }
+
+    /// It must be whole by then.
+    pub(crate) fn end_by(&mut self, deadline: Deadline) {
+        self.whole_by = Some(deadline);
+    }
+
+    /// What its rest is worth, if the connection could serve another request behind it.
+    fn worth(&self) -> Option<Worth> {
+        let is_kept = self.farewell.is_none() && self.keep > Duration::ZERO && self.outgoing.is_none();
+        let rest = match self.decoder {
+            Decoder::Length(left) => Some(left),
+            Decoder::Chunked(_) => None,
+            Decoder::UntilClose | Decoder::Done => return None,
+        };
+        let lease = self.lease.as_ref().filter(|_| is_kept && !self.is_unwanted)?;
+        Some(Worth::of(lease.conn())).filter(|worth| worth.covers(rest))
+    }
+
+    /// What is left of it, for nobody.
+    fn unwanted(&mut self) -> Self {
+        Self {
+            lease: self.lease.take(),
+            input: std::mem::take(&mut self.input),
+            decoder: std::mem::replace(&mut self.decoder, Decoder::Done),
+            farewell: None,
+            keep: self.keep,
+            outgoing: None,
+            read_timeout: self.read_timeout,
+            whole_by: None,
+            is_armed: false,
+            is_unwanted: true,
+        }
     }
 
     /// The body is whole.
@@ -99,7 +141,7 @@ impl ReplyBody {
     fn fail(&mut self, error: Error, cause: Cause) -> Error {
         self.decoder = Decoder::Done;
         if let Some(lease) = self.lease.take() {
-            lease.close(cause);
+            lease.close(if self.is_unwanted { Cause::BodyNotDrained } else { cause });
         }
         error.with_phase(Phase::Read).with_seen(Seen::Yes)
     }
@@ -156,8 +198,8 @@ impl ReplyBody {
 
     /// Reads more; `Ready(false)` when the peer has ended.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
-        // Bytes that never stop coming are no excuse.
-        if self.whole_by.is_some_and(|deadline| deadline.is_past(now())) {
+        // Bytes that never stop coming are no excuse; of what nobody wants so many are counted instead.
+        if !self.is_unwanted && self.whole_by.is_some_and(|deadline| deadline.is_past(now())) {
             return Poll::Ready(Err(self.fail(self.late(), Cause::TimeoutRead)));
         }
         self.poll_send(cx);
@@ -281,8 +323,9 @@ impl Drop for ReplyBody {
                 break;
             }
         }
-        if let Some(lease) = self.lease.take() {
-            lease.close(Cause::BodyNotDrained);
+        match self.worth() {
+            Some(worth) => drain(self.unwanted(), worth),
+            None => self.lease.take().into_iter().for_each(|lease| lease.close(Cause::BodyNotDrained)),
         }
     }
 }
