@@ -46,6 +46,13 @@ impl<P: Protocol> Lease<P> {
         self.lent().idle_for()
     }
 
+    /// Is it near the end of its lifetime? Who tells the peer that this call is the connection's last has it close first, and
+    /// keep TIME_WAIT.
+    #[inline]
+    pub fn is_ending(&self, now: Instant) -> bool {
+        self.lent().is_ending(now)
+    }
+
     /// Gives it up where the peer may close it at any moment, and keeps its place.
     pub(crate) fn vacate_if_late(mut self) -> Result<Self, PermitOf<P>> {
         match self.lent.take_if(|lent| slot::is_late(lent)) {

@@ -37,6 +37,12 @@ pub(crate) struct Entry<S> {
     pub(crate) session: S,
 }
 
+impl<S> Entry<S> {
+    fn lifetime(&self) -> Duration {
+        self.expires.saturating_duration_since(self.opened)
+    }
+}
+
 /// A session lent to one caller. Dropping it without [`give_back`](Self::give_back) closes the session.
 pub struct Lent<S: Pooled> {
     /// `None` only while `self` is being consumed.
@@ -53,6 +59,13 @@ impl<S: Pooled> Lent<S> {
     /// The session's name, the same for as long as it lives.
     pub fn id(&self) -> EntryId {
         self.entry().id
+    }
+
+    /// Is it in the last twentieth of its lifetime? Its holder may let the peer know, and have it close.
+    #[inline]
+    pub fn is_ending(&self, now: Instant) -> bool {
+        let (left, whole) = (self.entry().expires.saturating_duration_since(now), self.entry().lifetime());
+        left <= whole / 20
     }
 
     /// The bucket it belongs to. A watch that lives in the session keeps a [`Weak`](std::sync::Weak) of it for

@@ -4,7 +4,7 @@ mod client_world;
 
 use client_world::{World, block_on, ms, ok, serve, url};
 use millstream_base::{Kind, Result, Seen};
-use millstream_client::transport::Cause;
+use millstream_client::transport::{Cause, ClosedBy, Side};
 use millstream_http::client::RequestBuilder;
 use millstream_http::{Body, HttpClient, Method};
 use millstream_peers::scripted::{Script, boxed};
@@ -204,5 +204,39 @@ fn reply_of_http_1_0_keeps_its_connection_only_if_it_says_so() {
             }
         });
         assert_eq!(server.accepted().wait_for(connections), connections, "{field:?}");
+    }
+}
+
+/// Near the end of its lifetime a connection is closed by its server, which was asked to: the server keeps TIME_WAIT.
+#[test]
+fn last_request_of_a_connection_asks_its_server_to_close() {
+    let server = Scripted::always(|_, conn: &mut RawConn| {
+        while conn.has_more() {
+            let request = conn.read_request();
+            let closes = request.fields.get("connection") == Some("close");
+            conn.send(if closes {
+                ok("close").replacen("\r\n", "\r\nConnection: close\r\n", 1)
+            } else {
+                ok("stays")
+            });
+            if closes {
+                return;
+            }
+        }
+    });
+    for (lifetime, told, opened) in [(ms(3_600_000), "stays", 1), (ms(0), "close", 3)] {
+        let world = World::with(|options| options.client.lifetime = lifetime);
+        block_on(async {
+            for _ in 0..3 {
+                let request = world.client.get(url(server.address(), "/"));
+                assert_eq!(text(request).await.expect("served"), told);
+            }
+        });
+        assert_eq!(world.opened(), opened);
+        let by_peer = || {
+            let counts = world.lives.counts();
+            counts.ended_for(Side::Client, Cause::Lifetime, ClosedBy::Peer)
+        };
+        eventually("those that were asked to close have", || by_peer() == if opened == 3 { 3 } else { 0 });
     }
 }

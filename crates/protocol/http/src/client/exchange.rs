@@ -58,6 +58,7 @@ impl<'a> Exchange<'a> {
         mut request: Box<WireRequest>,
         deadline: Deadline,
     ) -> Result<WireReply, Failed<Box<WireRequest>>> {
+        request.is_last = lease.is_ending(turn_now()) && request.may_be_last();
         let mut output = scratch::take_output();
         let upload = match request.encode(&mut output) {
             Ok(upload) => upload,
@@ -327,9 +328,12 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Who asked that the connection ends: we, when the request said so.
+/// Who asked that the connection ends: we, when the request said so, the caller's own or since its time is over.
 #[cold]
 fn asked_by(request: &WireRequest) -> Cause {
+    if request.is_last {
+        return Cause::Lifetime;
+    }
     let mut items = request.headers.get_all(&CONNECTION).flat_map(|value| list_items(value.as_bytes()));
     let is_own = items.any(|item| item.eq_ignore_ascii_case(b"close"));
     if is_own { Cause::OwnCloseHeader } else { Cause::PeerCloseHeader }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use millstream_base::{Deadline, Error, Result};
 use millstream_client::{Failed, Lease, Protocol, Target};
 use millstream_transport::Conn;
@@ -59,6 +61,8 @@ pub struct WireRequest {
     pub(crate) own: Headers,
     /// Whether a coded body is welcome.
     pub(crate) accepts_coding: bool,
+    /// Whether its connection ends with it, so that the server is asked to close.
+    pub(crate) is_last: bool,
     /// When the reply's body must be whole.
     pub(crate) whole_by: Option<Deadline>,
     /// The body.
@@ -78,6 +82,7 @@ impl WireRequest {
             headers,
             own,
             accepts_coding: false,
+            is_last: false,
             whole_by: None,
             body,
             is_idempotent: None,
@@ -96,6 +101,9 @@ impl WireRequest {
         if self.accepts_coding {
             out.extend_from_slice(ACCEPT_ENCODING);
         }
+        if self.is_last {
+            out.extend_from_slice(CONNECTION_CLOSE);
+        }
         for (name, value) in self.own.iter() {
             encode::encode_field(out, name, value);
         }
@@ -106,6 +114,14 @@ impl WireRequest {
         }
         out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// May we ask the server to close behind it? Not where the caller has something else in mind for the connection.
+    pub(crate) fn may_be_last(&self) -> bool {
+        !self.headers.contains(&CONNECTION)
+            && !self.own.contains(&CONNECTION)
+            && !self.headers.contains(&UPGRADE)
+            && self.method != Method::CONNECT
     }
 
     /// Appends the head, and the body if it is all there and small. Gives what is still to be sent.
@@ -137,6 +153,8 @@ impl WireRequest {
         self.is_idempotent.unwrap_or_else(|| self.method.is_idempotent())
     }
 }
+
+const CONNECTION_CLOSE: &[u8] = b"Connection: close\r\n";
 
 /// A body up to this size goes out with the head in one write.
 const INLINE_BODY: usize = 16 * 1024;
