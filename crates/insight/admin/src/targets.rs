@@ -26,6 +26,8 @@ pub(crate) struct Target {
     handshake_seconds: f64,
     /// The part of them that went into avoidable connections.
     wasted_seconds: f64,
+    /// Ended by us with a reset that could lose nothing.
+    resets: u64,
     dials_failed: u64,
     /// Of those, how many found no local port.
     dials_without_port: u64,
@@ -74,6 +76,7 @@ impl Target {
             avoidable: account.each_avoidable().map(|(cause, count)| (cause.name(), count)).collect(),
             handshake_seconds: account.handshake_time.as_secs_f64(),
             wasted_seconds: account.wasted_time.as_secs_f64(),
+            resets: account.resets,
             dials_failed: account.failed,
             dials_without_port: account.no_port,
             records: kept.iter().rev().take(records).map(|record| Record::new(record, now)).collect(),

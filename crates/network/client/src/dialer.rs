@@ -74,7 +74,7 @@ async fn open_here<P: Protocol>(
     match dial_here(shared, target, &permit, opener, deadline, &worker).await {
         Ok(session) => {
             let habits = shared.habits.of(target);
-            let lent = permit.fill(Slot::new(session, worker, habits), now());
+            let lent = permit.fill(Slot::new(session, worker, habits, shared.options.reset_idle), now());
             slot::settle(&lent, shared.engine);
             Ok(lent)
         }

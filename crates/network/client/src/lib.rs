@@ -31,7 +31,7 @@ pub use millstream_transport as transport;
 pub use millstream_upstream as upstream;
 pub use options::{
     ClientOptions, DEFAULT_CALL_TIMEOUT, DEFAULT_CHECKOUT_TIMEOUT, DEFAULT_FIRST_BYTE_TIMEOUT,
-    DEFAULT_IDLE_TIMEOUT, DEFAULT_LIFETIME, DEFAULT_MAX_OPEN, DEFAULT_READ_TIMEOUT,
+    DEFAULT_IDLE_TIMEOUT, DEFAULT_LIFETIME, DEFAULT_MAX_OPEN, DEFAULT_READ_TIMEOUT, ResetIdle,
 };
 pub use protocol::{Failed, Protocol, Session};
 pub use resolver::SystemResolver;

@@ -19,6 +19,18 @@ pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Connections to one target at most.
 pub const DEFAULT_MAX_OPEN: usize = 1024;
 
+/// Whether an idle connection that we let go of is closed with a reset, which leaves no TIME_WAIT, where that can lose nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResetIdle {
+    /// Never: a peer may log a reset as an error.
+    #[default]
+    Never,
+    /// Where ports towards the peer are tight (70 % in use).
+    UnderPressure,
+    /// Wherever it can lose nothing.
+    Always,
+}
+
 /// Settings of a client that do not depend on its protocol.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,6 +54,8 @@ pub struct ClientOptions {
     pub max_waiters: usize,
     /// Whether a call is tried again when that is safe: once, on a fresh connection.
     pub retries: bool,
+    /// Whether idle connections that go are reset rather than closed.
+    pub reset_idle: ResetIdle,
     /// How connections are made.
     pub dial: DialOptions,
 }
@@ -58,6 +72,7 @@ impl Default for ClientOptions {
             max_open: DEFAULT_MAX_OPEN,
             max_waiters: 65_536,
             retries: true,
+            reset_idle: ResetIdle::Never,
             dial: DialOptions::default(),
         }
     }

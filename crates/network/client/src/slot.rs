@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use millstream_base::EngineId;
 use millstream_pool::{Bucket, EntryId, EvictCause, Lent, Pooled};
+use millstream_ports::Level;
 use millstream_runtime::{Timer, Worker, now};
 use millstream_transport::{Cause, ConnState, PeerEvent};
 
-use crate::Session;
 use crate::habits::Habits;
 use crate::lease::shard;
+use crate::{ResetIdle, Session};
 
 /// A session as the pool keeps it.
 pub(crate) struct Slot<S: Session> {
@@ -32,6 +33,7 @@ pub(crate) struct Slot<S: Session> {
     waker: Waker,
     watch: Arc<Watch<S>>,
     habits: Arc<Habits>,
+    resets: ResetIdle,
     /// When it went to stock, and for how long it may lie there, as far as its peer's patience is known.
     parked: Option<(Instant, Duration)>,
     /// Why it must go, once the watch or a checkout knows.
@@ -52,10 +54,23 @@ struct Home<S: Session> {
 }
 
 impl<S: Session> Slot<S> {
-    pub(crate) fn new(session: S, worker: Worker, habits: Arc<Habits>) -> Self {
+    pub(crate) fn new(session: S, worker: Worker, habits: Arc<Habits>, resets: ResetIdle) -> Self {
         let watch = Arc::new(Watch { is_fired: AtomicBool::new(false), home: OnceLock::new() });
         let (timer, waker) = (worker.wheel().timer(), Waker::from(watch.clone()));
-        Self { session, timer, worker, waker, watch, habits, parked: None, verdict: None }
+        Self { session, timer, worker, waker, watch, habits, resets, parked: None, verdict: None }
+    }
+
+    /// Is a reset welcome, if it can lose nothing?
+    fn wants_reset(&self) -> bool {
+        let life = self.session.conn().life();
+        let is_idle = life.state() == ConnState::Idle;
+        let level = || life.table().ports().level(life.peer().as_tcp(), std::time::Instant::now());
+        is_idle
+            && match self.resets {
+                ResetIdle::Never => false,
+                ResetIdle::UnderPressure => level() >= Level::Tight,
+                ResetIdle::Always => true,
+            }
     }
 
     /// Rule 1: registers the watch. Gives a cause when the session is no good any more.
@@ -177,6 +192,11 @@ impl<S: Session> Pooled for Slot<S> {
             EvictCause::Drain => Cause::Shutdown,
             _ => Cause::Dropped,
         };
-        self.session.conn().end(self.verdict.unwrap_or(by_pool));
+        let conn = self.session.conn();
+        // Only what the pool evicts has been idle: else a message may be under way.
+        if self.verdict.is_none() && self.wants_reset() {
+            conn.reset_if_quiescent();
+        }
+        conn.end(self.verdict.unwrap_or(by_pool));
     }
 }

@@ -180,6 +180,12 @@ impl Ports {
         ranked.into_iter().map(|(_, source)| source).collect()
     }
 
+    /// Is this connection open, with nothing on its way in either direction: all that was sent acknowledged, all that came read?
+    /// Asks the kernel, in some microseconds; false where it does not say.
+    pub fn is_quiescent(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        self.0.takeover.is_quiescent(local, remote)
+    }
+
     /// Copies of all budgets, by destination and source.
     pub fn snapshots(&self, now: Instant) -> Vec<BudgetSnapshot> {
         let mut all: Vec<_> = self.all().iter().map(|budget| budget.snapshot(now)).collect();

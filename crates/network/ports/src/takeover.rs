@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use millstream_sockets::{Diag, State};
+use millstream_sockets::{Diag, Entry, Result, State};
 use socket2::{Domain, Socket, Type};
 
 use crate::Budget;
@@ -51,25 +51,41 @@ impl Takeover {
         None
     }
 
-    fn look(&self, budget: &Budget, port: u16, min_age: Duration, now: Instant) -> Fit {
+    /// Is this connection open, with nothing on its way in either direction: all that was sent acknowledged, all that came read?
+    pub(crate) fn is_quiescent(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let is_quiet = |entry: Entry| {
+            let is_sent = entry.info().is_some_and(|info| info.unacked() == 0 && info.not_sent() == 0);
+            entry.state() == State::Established
+                && (entry.send_queue(), entry.receive_queue()) == (0, 0)
+                && is_sent
+        };
+        self.find(local, remote).ok().flatten().is_some_and(is_quiet)
+    }
+
+    /// One question to the kernel, of some microseconds.
+    fn find(&self, local: SocketAddr, remote: SocketAddr) -> Result<Option<Entry>> {
         let mut diag = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if diag.is_none() {
-            *diag = Diag::open().ok();
+            *diag = Some(Diag::open()?);
         }
-        let local = SocketAddr::new(budget.source(), port);
-        match diag.as_mut().map(|diag| diag.find(local, budget.destination())) {
-            Some(Ok(None)) => Fit::Yes,
-            Some(Ok(Some(entry))) if entry.state() == State::TimeWait => {
+        let found = diag.as_mut().map_or(Ok(None), |diag| diag.find(local, remote));
+        if found.is_err() {
+            *diag = None;
+        }
+        found
+    }
+
+    fn look(&self, budget: &Budget, port: u16, min_age: Duration, now: Instant) -> Fit {
+        match self.find(SocketAddr::new(budget.source(), port), budget.destination()) {
+            Ok(None) => Fit::Yes,
+            Ok(Some(entry)) if entry.state() == State::TimeWait => {
                 let rest = entry.timer().map_or(TIME_WAIT, |timer| timer.expires);
                 let age = TIME_WAIT.saturating_sub(rest);
                 if age >= min_age { Fit::Yes } else { Fit::NotYet(now.checked_sub(age).unwrap_or(now)) }
             }
             // Its peer has not closed, or we have not: a SYN would meet a live connection there.
-            Some(Ok(Some(_))) => Fit::NotYet(now),
-            Some(Err(_)) | None => {
-                *diag = None;
-                Fit::Unknown
-            }
+            Ok(Some(_)) => Fit::NotYet(now),
+            Err(_) => Fit::Unknown,
         }
     }
 }

@@ -155,6 +155,23 @@ impl Conn {
         }
     }
 
+    /// Makes the coming close a reset if that can lose nothing: the peer has acknowledged all that was sent, all that came was
+    /// read, and nobody has closed yet (the kernel says so, in some microseconds). Then neither end keeps TIME_WAIT, and the record
+    /// says that it was a reset. For a connection between two messages; a peer that reads meanwhile sees `ECONNRESET`.
+    ///
+    /// False, and nothing changed, where there is a doubt; always over TLS, whose end must be said.
+    pub fn reset_if_quiescent(&self) -> bool {
+        let (Addr::Tcp(local), Addr::Tcp(peer)) = (self.life.local(), self.life.peer()) else { return false };
+        let is_quiet = !self.is_tls()
+            && self.life.closed_by().is_none()
+            && self.life.table().ports().is_quiescent(*local, *peer);
+        if is_quiet {
+            self.set_linger_zero();
+            self.life.set_reset();
+        }
+        is_quiet
+    }
+
     /// Says why it will end, without closing it yet. The first call wins, also over [`close`](Self::close).
     pub fn end(&self, cause: Cause) {
         self.life.end(cause);

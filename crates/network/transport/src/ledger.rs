@@ -49,6 +49,7 @@ struct Book {
     messages: u64,
     failed: u64,
     no_port: u64,
+    resets: u64,
     handshakes: Duration,
     wasted: Duration,
     avoidable: [u64; Cause::ALL.len()],
@@ -70,6 +71,8 @@ pub struct EndRecord {
     pub closed_by: ClosedBy,
     /// What it was doing when its end was decided.
     pub was: ConnState,
+    /// Whether we ended it with a reset that could lose nothing ([`Conn::reset_if_quiescent`](crate::Conn::reset_if_quiescent)).
+    pub is_reset: bool,
     /// When it ended.
     pub ended: Instant,
     /// How long it lived.
@@ -102,6 +105,8 @@ pub struct AccountSnapshot {
     pub failed: u64,
     /// Dials that found no local port (EADDRNOTAVAIL).
     pub no_port: u64,
+    /// Connections that we ended with a reset that could lose nothing: no TIME_WAIT at either end.
+    pub resets: u64,
     /// What connecting and TLS took together, of all that ended.
     pub handshake_time: Duration,
     /// What it took for those that replaced one which could have gone on.
@@ -184,6 +189,7 @@ impl Account {
         book.live.remove(&life.id()); // frees nothing: the caller has it too
         book.counts.count_ended(life.side(), record.cause, record.closed_by);
         book.messages += record.messages;
+        book.resets += u64::from(record.is_reset);
         let handshake = record.connect_time + record.tls_time;
         book.handshakes += handshake;
         if life.replaces().is_some() {
@@ -211,6 +217,7 @@ impl Account {
             requests: book.messages + carried,
             failed: book.failed,
             no_port: book.no_port,
+            resets: book.resets,
             handshake_time: book.handshakes,
             wasted_time: book.wasted,
             avoidable: book.avoidable,

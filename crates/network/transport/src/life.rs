@@ -7,7 +7,7 @@
 //! 3. The record leaves its table once, when the `Conn` is dropped ([`LifeRef`]); only then is it counted as ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use millstream_base::ConnId;
@@ -42,6 +42,8 @@ pub struct Life {
     replaces: u8,
     side: Side,
     opener: Opener,
+    /// Does it end with a reset of ours that loses nothing?
+    is_reset: AtomicBool,
     state: AtomicU8,
     /// What it was doing when its end was decided.
     was: AtomicU8,
@@ -102,6 +104,7 @@ impl Life {
             replaces: replaces.map_or(0, |cause| cause as u8 + 1),
             side: opening.side,
             opener: opening.opener,
+            is_reset: AtomicBool::new(false),
             state: AtomicU8::new(ConnState::Opening as u8),
             was: AtomicU8::new(ConnState::Opening as u8),
             first: AtomicU8::new(0),
@@ -204,6 +207,10 @@ impl Life {
         }
     }
 
+    pub(crate) fn set_reset(&self) {
+        self.is_reset.store(true, Relaxed);
+    }
+
     #[inline]
     pub(crate) fn count_in(&self, bytes: usize) {
         self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes as u64, Relaxed);
@@ -243,7 +250,7 @@ impl Life {
         let now = Instant::now();
         self.ended_us.store(self.micros(now).max(1), Relaxed);
         if let (Some(budget), Some(local)) = (&self.budget, self.local.as_tcp()) {
-            let is_waiting = self.closed_by() == Some(ClosedBy::Us);
+            let is_waiting = self.closed_by() == Some(ClosedBy::Us) && !self.is_reset.load(Relaxed);
             budget.closed(local.port(), if is_waiting { Left::Waiting } else { Left::Free }, now);
         }
         if let Some(account) = &self.account {
@@ -259,6 +266,7 @@ impl Life {
             cause: self.cause().unwrap_or(Cause::Dropped),
             closed_by: self.closed_by().unwrap_or(ClosedBy::Us),
             was: ConnState::from_number(self.was.load(Relaxed)).unwrap_or(ConnState::Closing),
+            is_reset: self.is_reset.load(Relaxed),
             ended: now,
             age: now.saturating_duration_since(self.opened),
             rested: now.saturating_duration_since(self.changed()),

@@ -15,6 +15,7 @@ use client_world::{World, block_on, ms, ok, url};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Seen};
 use millstream_http::HttpClient;
+use millstream_http::client::ResetIdle;
 use millstream_peers::eventually;
 use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
@@ -237,6 +238,31 @@ fn where_ports_are_scarce_callers_share_the_connections_that_there_are() {
             }
         });
     }));
+}
+
+#[test]
+fn idle_connections_that_may_be_reset_leave_no_time_wait() {
+    for (reset_idle, expected) in
+        [(ResetIdle::Always, 0), (ResetIdle::UnderPressure, 1), (ResetIdle::Never, 1)]
+    {
+        or_skip!(Namespace::run(|namespace| {
+            namespace.keep_time_wait();
+            let (address, held) = holding_server();
+            let world = World::with(|options| options.client.reset_idle = reset_idle);
+            block_on(async {
+                assert!(fetch(&world.client, &url(address, "/"), 1, 1, false).await.is_empty());
+            });
+            let account = || world.lives.ledger().pop().expect("one target");
+            eventually("it is idle", || world.client.pool_stats().idle == 1);
+            world.client.close_idle();
+            eventually("it is closed", || account().counts.open() == 0);
+            held.lock().expect("nobody panics").clear();
+            assert_eq!(account().resets, 1 - expected);
+            let look = || Shortage::look(address, &[]).expect("sock_diag");
+            eventually("the server has closed", || look().held == look().time_wait);
+            assert_eq!(u64::from(look().time_wait), expected);
+        }));
+    }
 }
 
 #[test]

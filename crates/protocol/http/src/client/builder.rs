@@ -10,7 +10,7 @@ use millstream_client::Engine;
 use millstream_client::upstream::Resolve;
 use millstream_transport::tls::{Pem, TlsClient, TlsClientBuilder};
 
-use super::{CookieJar, HttpClient, HttpClientOptions, Proxies, Proxy};
+use super::{CookieJar, HttpClient, HttpClientOptions, Proxies, Proxy, ResetIdle};
 
 /// An HTTP client in the making.
 ///
@@ -75,6 +75,13 @@ impl HttpClientBuilder {
     /// How long an idle connection is kept: 60 s unless set, or less if its server says so.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.client.idle_timeout = timeout;
+        self
+    }
+
+    /// Whether idle connections that the client lets go of are reset rather than closed, where that can lose nothing: no end keeps
+    /// TIME_WAIT then. Never unless set.
+    pub fn reset_idle(mut self, when: ResetIdle) -> Self {
+        self.options.client.reset_idle = when;
         self
     }
 

@@ -35,6 +35,7 @@ mod wire;
 pub use builder::HttpClientBuilder;
 pub use cookies::CookieJar;
 pub use http_client::HttpClient;
+pub use millstream_client::ResetIdle;
 pub use multipart::{Form, Part};
 pub use options::{HttpClientOptions, Proxies};
 pub use proxy::Proxy;
