@@ -11,40 +11,10 @@ use millstream_peers::{eventually, or_skip};
 use millstream_sockets::{Counters, Destroyed, Diag, Entry, Holders, Query, State, Sysctls, TimerKind};
 use socket2::{Domain, Socket, Type};
 
-fn at() -> SocketAddr {
-    (SERVER, 8080).into()
-}
+#[path = "probes/shared.rs"]
+mod shared;
 
-fn dump(query: &Query) -> Vec<Entry> {
-    let mut found = Vec::new();
-    let each = |record: &millstream_sockets::Record<'_>| {
-        found.push(record.to_entry());
-        ControlFlow::Continue(())
-    };
-    Diag::open().unwrap().dump(query, each).unwrap();
-    found
-}
-
-fn in_state(state: State) -> Vec<Entry> {
-    dump(&Query::all().states([state]).with_info())
-}
-
-/// A connection from 10.9.0.1, client's end first.
-fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.connect(&listener.local_addr().unwrap().into()).unwrap();
-    (socket.into(), listener.accept().unwrap().0)
-}
-
-/// A connection whose client has closed first, wholly: its TIME_WAIT.
-fn closed(listener: &TcpListener) -> (SocketAddr, SocketAddr) {
-    let (client, mut server) = pair(listener);
-    let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-    drop(client);
-    assert_eq!(server.read(&mut [0]).unwrap(), 0);
-    drop(server);
-    ends
-}
+use shared::{at, closed, dump, in_state, pair};
 
 #[test]
 fn connection_is_seen_open_half_closed_and_waiting() {
