@@ -102,3 +102,20 @@ fn close_beyond_the_limit_has_no_time_wait_and_is_counted() {
         assert_eq!(overflows(), 10);
     }));
 }
+
+/// P15: who closes towards peers that hold their FIN is at the limit without any TIME_WAIT.
+#[test]
+fn orphans_count_towards_the_limit_of_time_wait() {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
+        namespace.set("net.ipv4.tcp_max_tw_buckets", "10");
+        let listener = TcpListener::bind(at()).unwrap();
+        let before = Counters::read().unwrap();
+        let (clients, _servers): (Vec<_>, Vec<_>) = (0..12).map(|_| pair(&listener)).unzip();
+        drop(clients);
+        let overflows = || Counters::read().unwrap().since(&before).get("TcpExt", "TCPTimeWaitOverflow");
+        eventually("two overflows", || overflows() >= 2);
+        eventually("ten orphans", || in_state(State::FinWait2).len() == 10);
+        assert_eq!((overflows(), in_state(State::TimeWait).len()), (2, 0));
+    }));
+}
