@@ -273,6 +273,15 @@ impl Budget {
         }
     }
 
+    /// A port that was to be taken over is somebody else's by now.
+    pub(crate) fn lost(&self, port: u16, now: Instant) {
+        let mut book = self.lock(self.micros(now));
+        if book.open.remove(port) {
+            book.opened -= 1;
+            book.taken_over -= 1;
+        }
+    }
+
     /// Taking over failed, or its SYN was not answered at once: for so long none is taken over.
     pub(crate) fn forbid_taking(&self, span: Duration, now: Instant) {
         let now = self.micros(now);

@@ -4,7 +4,10 @@
 //! used timestamps: the kernel starts its sequence numbers beyond the old ones then (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; the
 //! explicit case is `__inet_check_established` without a place to report the old socket in). `tcp_tw_reuse` allows the same for
 //! ports that the kernel chooses. Two rules of ours go beyond the kernel's: a least age, and no connection whose peer has not sent
-//! its FIN yet.
+//! its FIN yet (the kernel allows that, and the peer is reset).
+//!
+//! A port that was bound explicitly is left alone by every automatic `connect` on the host until it is free again, whatever the
+//! destination (decision 16). So nothing is taken over while the kernel's search has room.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +26,8 @@ pub(crate) struct Takeover(Mutex<Option<Diag>>);
 /// What a port that was taken can be used for.
 enum Fit {
     Yes,
+    /// Somebody listens there: it is ours no longer.
+    Gone,
     /// Waits since this moment, or may be asked for again that much later.
     NotYet(Instant),
     /// The kernel does not answer.
@@ -41,6 +46,7 @@ impl Takeover {
             let port = budget.take(is_out, now)?;
             match self.look(budget, port, min_age, now) {
                 Fit::Yes => return Some(port),
+                Fit::Gone => budget.lost(port, now),
                 Fit::NotYet(since) => budget.put_back(port, since, now),
                 Fit::Unknown => {
                     budget.put_back(port, now, now);
@@ -83,6 +89,8 @@ impl Takeover {
                 let age = TIME_WAIT.saturating_sub(rest);
                 if age >= min_age { Fit::Yes } else { Fit::NotYet(now.checked_sub(age).unwrap_or(now)) }
             }
+            // What is asked for where there is no such connection (inet_diag finds as a SYN would).
+            Ok(Some(entry)) if entry.state() == State::Listen => Fit::Gone,
             // Its peer has not closed, or we have not: a SYN would meet a live connection there.
             Ok(Some(_)) => Fit::NotYet(now),
             Err(_) => Fit::Unknown,

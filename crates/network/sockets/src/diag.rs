@@ -97,7 +97,8 @@ impl Diag {
     }
 
     /// The socket between these two addresses, in whatever state, TIME_WAIT included: one lookup, with
-    /// [`TcpInfo`](crate::TcpInfo). `None` if there is none.
+    /// [`TcpInfo`](crate::TcpInfo). `None` if there is none; but where somebody listens at `local`, the kernel gives the listener
+    /// in place of a connection that is gone.
     ///
     /// # Errors
     /// When the kernel refuses.

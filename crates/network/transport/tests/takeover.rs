@@ -121,6 +121,44 @@ fn port_whose_peer_has_not_closed_is_not_taken_over() {
 }
 
 #[test]
+fn port_that_somebody_listens_on_by_now_is_left_alone() {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
+        let listener = TcpListener::bind(at()).unwrap();
+        let table = LifeTable::default();
+        table.ports().set_takeover(Some(Duration::ZERO));
+        runtime().block_on(async {
+            for _ in 0..100 {
+                short(&table, &listener).await.unwrap();
+            }
+            let waiting = |port: &u16| {
+                let local = SocketAddr::new(CLIENT, *port);
+                Diag::open()
+                    .unwrap()
+                    .find(local, at())
+                    .unwrap()
+                    .filter(|entry| entry.state() == State::TimeWait)
+            };
+            // One that waits for longest; when its TIME_WAIT is over another program listens there.
+            let all: Vec<u16> = (40_000..40_100).filter(|port| waiting(port).is_some()).collect();
+            let others: Vec<TcpListener> = all
+                .iter()
+                .take(10)
+                .map(|port| {
+                    assert!(Diag::open().unwrap().destroy(&waiting(port).unwrap()).unwrap());
+                    TcpListener::bind((CLIENT, *port)).unwrap()
+                })
+                .collect();
+            for _ in 0..300 {
+                short(&table, &listener).await.unwrap();
+            }
+            assert_eq!(others.len(), 10);
+        });
+        assert_eq!(budget(&table).opened, 400);
+    }));
+}
+
+#[test]
 fn four_sources_have_four_hundred_ports_and_share_them_evenly() {
     or_skip!(Namespace::run(|_| {
         let listener = TcpListener::bind(at()).unwrap();
