@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ struct Inner {
 #[derive(Clone, Copy, Debug)]
 struct Host {
     ports: u32,
+    /// The middle of the range.
+    middle: u16,
     tw_reuse: u64,
     tw_reuse_delay: Duration,
 }
@@ -84,7 +86,7 @@ impl Default for Inner {
 }
 
 impl Ports {
-    /// Takes over ports of ours that have been in TIME_WAIT for at least `min_age`, once 70 % of a budget are held; with `None`
+    /// Takes over ports of ours, in the upper half of the host's range, that have been in TIME_WAIT for at least `min_age`, once 70 % of a budget are held; with `None`
     /// never. [`DEFAULT_MIN_AGE`] by default. Where the kernel does not allow it, nothing is taken over whatever this says.
     pub fn set_takeover(&self, min_age: Option<Duration>) {
         self.0.min_age.store(min_age.map_or(NEVER, micros), Relaxed);
@@ -246,7 +248,12 @@ impl Ports {
         let hold = if host.reuses(source) { host.tw_reuse_delay.min(TIME_WAIT) } else { TIME_WAIT };
         let is_possible = self.0.is_takeover_possible.get().copied().unwrap_or(false);
         let min_age = self.min_age().filter(|_| is_possible);
-        Terms { ports: host.ports, hold, hold_for_us: min_age.map_or(hold, |age| age.min(hold)) }
+        Terms {
+            ports: host.ports,
+            hold,
+            hold_for_us: min_age.map_or(hold, |age| age.min(hold)),
+            take_from: host.middle,
+        }
     }
 
     fn roll(&self, sides: usize) -> usize {
@@ -318,6 +325,7 @@ impl Host {
     fn read() -> Self {
         let sysctls = Sysctls::read();
         Self {
+            middle: middle(sysctls.local_port_range.clone().unwrap_or(DEFAULT_RANGE)),
             ports: sysctls.local_port_count().unwrap_or(LocalPorts::DEFAULT.count()),
             tw_reuse: sysctls.tcp_tw_reuse.unwrap_or(0),
             tw_reuse_delay: Duration::from_millis(sysctls.tcp_tw_reuse_delay_ms.unwrap_or(1000)),
@@ -329,6 +337,17 @@ impl Host {
         self.tw_reuse == 1 || self.tw_reuse == 2 && source.is_loopback()
     }
 }
+
+/// Ports from here on are taken over, those below are not: a port that was bound is lost to every automatic `connect` on the host
+/// for as long as it is held, whatever the destination (decision 16). So half of all are left to others, however many destinations
+/// we have.
+fn middle(range: RangeInclusive<u16>) -> u16 {
+    let half = (range.end() - range.start()) / 2;
+    range.start().saturating_add(half).saturating_add(1)
+}
+
+/// Linux's default (`inet_init_net`, net/ipv4/af_inet.c).
+const DEFAULT_RANGE: RangeInclusive<u16> = 32_768..=60_999;
 
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(NEVER - 1)

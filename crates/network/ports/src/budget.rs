@@ -58,6 +58,8 @@ pub(crate) struct Terms {
     pub(crate) hold: Duration,
     /// How long it keeps one from us: as long, or less where ports of our own are taken over.
     pub(crate) hold_for_us: Duration,
+    /// Which ports are taken over: from this one on.
+    pub(crate) take_from: u16,
 }
 
 /// How a connection left its port.
@@ -92,7 +94,8 @@ pub struct Budget {
 struct Book {
     terms: Terms,
     open: PortBits,
-    waiting: Waiting,
+    /// Those that may be taken over, and those that may not.
+    waiting: [Waiting; 2],
     foreign: Foreign,
     rate: Rate,
     level: Level,
@@ -160,7 +163,7 @@ impl Budget {
         let book = Book {
             terms,
             open: PortBits::default(),
-            waiting: Waiting::default(),
+            waiting: Default::default(),
             foreign: Foreign::default(),
             rate: Rate::default(),
             level: Level::Calm,
@@ -187,7 +190,7 @@ impl Budget {
         let now = self.micros(now);
         let mut book = self.lock(now);
         // The kernel has given us one that waited: `tcp_tw_reuse`, or a reset has ended it.
-        let was_ours = book.waiting.remove(port);
+        let was_ours = book.waiting.iter_mut().any(|waiting| waiting.remove(port));
         if book.open.insert(port) && !was_ours {
             book.rate.note(now, 1);
         }
@@ -202,7 +205,7 @@ impl Budget {
             return;
         }
         match left {
-            Left::Waiting => book.waiting.add(port, now),
+            Left::Waiting => book.wait(port, now),
             Left::Free => book.rate.note(now, -1),
         }
     }
@@ -242,7 +245,7 @@ impl Budget {
     pub(crate) fn could_take(&self, is_out: bool, now: Instant) -> bool {
         let now = self.micros(now);
         let book = self.lock(now);
-        (is_out || book.is_mostly_held(now)) && book.waiting.len() > 0
+        (is_out || book.is_mostly_held(now)) && book.waiting[TAKEABLE].len() > 0
     }
 
     /// The port of ours to take over next, if the kernel's search gets short of free ones; from here on it is open. The caller
@@ -255,7 +258,7 @@ impl Budget {
             return None;
         }
         let since = now.checked_sub(micros(book.terms.hold_for_us))?;
-        let port = book.waiting.take(since)?;
+        let port = book.waiting[TAKEABLE].take(since)?;
         book.open.insert(port);
         book.opened += 1;
         book.taken_over += 1;
@@ -267,7 +270,7 @@ impl Budget {
         let (since, now) = (self.micros(since), self.micros(now));
         let mut book = self.lock(now);
         if book.open.remove(port) {
-            book.waiting.add(port, since);
+            book.wait(port, since);
             book.opened -= 1;
             book.taken_over -= 1;
         }
@@ -302,7 +305,7 @@ impl Budget {
         let mut foreign = Foreign::default();
         for one in seen {
             let rest = one.rest.map(micros);
-            if book.waiting.has(one.port) {
+            if book.waiting.iter().any(|waiting| waiting.has(one.port)) {
                 ours.insert(one.port, rest);
             } else if !book.open.has(one.port) {
                 match rest {
@@ -314,11 +317,13 @@ impl Budget {
         foreign.ends.sort_unstable();
         book.foreign = foreign;
         // One that is not listed has ended; one that is no TIME_WAIT yet may be a new one by the time the list was made.
-        book.waiting.revise(|port, since| match ours.get(&port) {
-            Some(Some(rest)) => Some((now + rest).saturating_sub(hold)),
-            Some(None) => Some(since),
-            None => None,
-        });
+        for waiting in &mut book.waiting {
+            waiting.revise(|port, since| match ours.get(&port) {
+                Some(Some(rest)) => Some((now + rest).saturating_sub(hold)),
+                Some(None) => Some(since),
+                None => None,
+            });
+        }
         book.corrected = Some(now);
     }
 
@@ -327,14 +332,14 @@ impl Budget {
         let now = self.micros(now);
         let mut book = self.lock(now);
         let pause = if book.level(now) == Level::Calm { LOOK_EVERY } else { LOOK_EVERY / 10 };
-        let is_used = book.open.len() + book.waiting.len() > 0 || book.foreign.held > 0;
+        let is_used = book.open.len() + book.waiting() > 0 || book.foreign.held > 0;
         is_used && book.corrected.is_none_or(|last| now >= last + micros(pause))
     }
 
     /// Has it neither connections nor ports of ours in TIME_WAIT?
     pub(crate) fn is_unused(&self, now: Instant) -> bool {
         let book = self.lock(self.micros(now));
-        book.open.len() + book.waiting.len() == 0
+        book.open.len() + book.waiting() == 0
     }
 
     /// A copy as it stands now.
@@ -346,7 +351,7 @@ impl Budget {
             destination: self.destination,
             ports: book.terms.ports,
             open: book.open.len() as u32,
-            time_wait: book.waiting.len() as u32,
+            time_wait: book.waiting() as u32,
             foreign: book.foreign.at(now) as u32,
             free: u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32,
             level: book.level(now),
@@ -367,16 +372,26 @@ impl Budget {
     fn lock(&self, now: u64) -> MutexGuard<'_, Book> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = now.checked_sub(micros(book.terms.hold)) {
-            book.waiting.expire(since);
+            book.waiting.iter_mut().for_each(|waiting| waiting.expire(since));
         }
         book
     }
 }
 
 impl Book {
+    /// Ports of ours in TIME_WAIT.
+    fn waiting(&self) -> usize {
+        self.waiting.iter().map(Waiting::len).sum()
+    }
+
+    fn wait(&mut self, port: u16, since: u64) {
+        let which = if port >= self.terms.take_from { TAKEABLE } else { 1 - TAKEABLE };
+        self.waiting[which].add(port, since);
+    }
+
     /// Ports that the kernel's search does not find.
     fn held(&self, now: u64) -> u64 {
-        (self.open.len() + self.waiting.len()) as u64 + self.foreign.at(now)
+        (self.open.len() + self.waiting()) as u64 + self.foreign.at(now)
     }
 
     /// Does the kernel's search get long?
@@ -389,8 +404,8 @@ impl Book {
         if now < self.untakeable {
             return self.held(now);
         }
-        let untakeable = self.waiting.later_than(now.saturating_sub(micros(self.terms.hold_for_us)));
-        (self.open.len() + untakeable) as u64 + self.foreign.at(now)
+        let young = self.waiting[TAKEABLE].later_than(now.saturating_sub(micros(self.terms.hold_for_us)));
+        (self.open.len() + young + self.waiting[1 - TAKEABLE].len()) as u64 + self.foreign.at(now)
     }
 
     fn level(&mut self, now: u64) -> Level {
@@ -416,8 +431,11 @@ impl Book {
         if rate <= 0.0 {
             return None;
         }
-        let hold = micros(self.hold(now));
-        let ours = self.waiting.each_since().map(|since| since + hold).filter(|end| *end > now);
+        let ends = |which: usize, hold: Duration| {
+            let ends = self.waiting[which].each_since().map(move |since| since + micros(hold));
+            ends.filter(move |end| *end > now)
+        };
+        let ours = merged(ends(TAKEABLE, self.hold(now)), ends(1 - TAKEABLE, self.terms.hold));
         for end in merged(ours, self.foreign.ends.iter().copied().filter(|end| *end > now)) {
             let empty_at = free / rate;
             if empty_at <= (end - now) as f64 / 1e6 {
@@ -455,6 +473,8 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX >> 17)
 }
 
+/// Where in [`Book::waiting`] the ports are that may be taken over.
+const TAKEABLE: usize = 0;
 /// `TCP_TIMEWAIT_LEN`, include/net/tcp.h.
 pub(crate) const TIME_WAIT: Duration = Duration::from_secs(60);
 /// The kernel's search finds its own way to free ports below this share in use, in percent; above it grows long, and ports of
