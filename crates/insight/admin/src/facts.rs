@@ -27,11 +27,16 @@ impl Look {
     pub(crate) fn facts_since(&self, lives: &LifeTable) -> EngineFacts {
         let now = Instant::now();
         let mut facts = EngineFacts::default();
+        let budgets = lives.ports().snapshots(now);
         for account in lives.accounts() {
             let before = self.accounts.get(account.target());
             let ended: Vec<_> =
                 account.records().into_iter().filter(|record| record.ended >= self.at).collect();
-            facts.targets.push(target(&account.snapshot(), before, &ended, &account.live(), (self.at, now)));
+            let mut target = target(&account.snapshot(), before, &ended, &account.live(), (self.at, now));
+            let ports = budgets.iter().find(|budget| budget.destination.to_string() == target.remote);
+            target.connect_call_us = ports.map(|ports| micros(ports.search_time));
+            target.connect_call_baseline_us = ports.map(|ports| micros(ports.best_search_time).max(1));
+            facts.targets.push(target);
         }
         facts
     }
@@ -84,6 +89,10 @@ fn target(
     facts.opens = per_second(opened.iter().map(|(moment, _)| *moment), from, to);
     facts.evicted_then_missed = missed(ended, opened.iter().map(|(moment, _)| *moment));
     facts
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(span: Duration) -> u64 {

@@ -148,6 +148,10 @@ impl<P: Protocol> Client<P> {
         self.0.pool.totals()
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared<P>> {
+        &self.0
+    }
+
     /// Closes all idle connections now; those in use as they come back.
     pub fn close_idle(&self) {
         drop(self.0.pool.close_all());

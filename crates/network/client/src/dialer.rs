@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use millstream_base::{Deadline, Error, Kind, Phase, Result, Seen};
+use millstream_base::{Deadline, Error, Kind, Origin, Phase, Result, Seen};
 use millstream_pool::{Lent, Permit};
+use millstream_ports::Level;
 use millstream_runtime::{Worker, now};
 use millstream_transport::{Addr, Opener, dial};
 
@@ -79,7 +80,7 @@ async fn open_here<P: Protocol>(
             Ok(lent)
         }
         Err(error) => {
-            if error.kind() == Kind::PortsExhausted {
+            if error.kind() == Kind::PortsExhausted && opener != Opener::Prewarm {
                 permit.withdraw(); // the gate's keeper gives it back
             }
             Err(error.with_seen(Seen::No))
@@ -112,6 +113,11 @@ async fn dial_here<P: Protocol>(
     };
     if opener != Opener::Retry {
         let room = || shared.lives.ports().room(tcp.iter().copied(), Instant::now());
+        let level = || shared.lives.ports().level(tcp.iter().copied(), Instant::now());
+        if opener == Opener::Prewarm && (gate.is_closed() || level() >= Level::Careful) {
+            // Nobody waits for it: it is not worth a gate.
+            return Err(Error::new(Kind::PortsExhausted, Origin::Local, "local ports are getting scarce"));
+        }
         if permit.bucket().places() > 1 && room() == 0 {
             close(false);
             return Err(gate.error());

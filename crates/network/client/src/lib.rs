@@ -14,6 +14,7 @@ mod lease;
 mod options;
 mod per_target;
 mod pressure;
+mod prewarm;
 mod protocol;
 mod resolver;
 mod retry;

@@ -84,6 +84,12 @@ impl<S: Pooled> Bucket<S> {
         self.take_usable(shard, Some(now)).map(|entry| self.lend(entry, shard))
     }
 
+    /// A place to open one more session in than there are, if the limit allows and nobody waits: for opening ahead of need.
+    pub fn try_reserve(self: &Arc<Self>) -> Option<Permit<S>> {
+        let is_free = self.waiting.load(Relaxed) == 0 && self.reserve();
+        is_free.then(|| Permit::new(Arc::clone(self)))
+    }
+
     /// A session, or a place to open one in, as soon as there is one and all who came earlier are served.
     ///
     /// The future needs no runtime and has no deadline of its own. Dropping it leaves the queue; what it had been

@@ -88,6 +88,8 @@ pub struct Budget {
     book: Mutex<Book>,
     /// Nanoseconds, smoothed; 0 before the first.
     search_ns: AtomicU64,
+    /// The least that was.
+    best_search_ns: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -141,6 +143,8 @@ pub struct BudgetSnapshot {
     pub exhausted_in: Option<Duration>,
     /// What `connect` takes to find a port and send its SYN, mean of about the last 32; zero before the first.
     pub search_time: Duration,
+    /// The least that this mean has been.
+    pub best_search_time: Duration,
     /// Connections opened so far.
     pub opened: u64,
     /// How many of them on a port that was taken over from TIME_WAIT.
@@ -172,7 +176,14 @@ impl Budget {
             untakeable: 0,
             corrected: None,
         };
-        Self { source, destination, made: now, book: Mutex::new(book), search_ns: AtomicU64::new(0) }
+        Self {
+            source,
+            destination,
+            made: now,
+            book: Mutex::new(book),
+            search_ns: AtomicU64::new(0),
+            best_search_ns: AtomicU64::new(u64::MAX),
+        }
     }
 
     /// From where.
@@ -239,6 +250,7 @@ impl Budget {
             mean => mean - mean / SEARCHES + new / SEARCHES,
         };
         self.search_ns.store(mean, Relaxed);
+        self.best_search_ns.fetch_min(mean, Relaxed);
     }
 
     /// Is the kernel's search short of free ports, and are there ports of ours that wait?
@@ -346,6 +358,7 @@ impl Budget {
     pub fn snapshot(&self, now: Instant) -> BudgetSnapshot {
         let now = self.micros(now);
         let mut book = self.lock(now);
+        let search_time = Duration::from_nanos(self.search_ns.load(Relaxed));
         BudgetSnapshot {
             source: self.source,
             destination: self.destination,
@@ -357,7 +370,8 @@ impl Budget {
             level: book.level(now),
             per_second: book.rate.per_second(now),
             exhausted_in: book.exhausted_in(now),
-            search_time: Duration::from_nanos(self.search_ns.load(Relaxed)),
+            search_time,
+            best_search_time: Duration::from_nanos(self.best_search_ns.load(Relaxed)).min(search_time),
             opened: book.opened,
             taken_over: book.taken_over,
         }

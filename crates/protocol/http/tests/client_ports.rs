@@ -14,6 +14,7 @@ use std::time::Instant;
 use client_world::{World, block_on, ms, ok, url};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Seen};
+use millstream_client::transport::{Opener, Side};
 use millstream_http::HttpClient;
 use millstream_http::client::ResetIdle;
 use millstream_peers::eventually;
@@ -237,6 +238,34 @@ fn where_ports_are_scarce_callers_share_the_connections_that_there_are() {
                 assert!(Instant::now() < patience, "{:?}", world.client.pool_stats());
             }
         });
+    }));
+}
+
+#[test]
+fn connections_are_opened_ahead_of_need_up_to_what_ports_allow() {
+    or_skip!(Namespace::run(|_| {
+        let (address, _held) = holding_server();
+        let world = World::new();
+        let taken: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).expect("free")).collect();
+        block_on(async {
+            let url = url(address, "/");
+            assert_eq!(world.client.prewarm(url.as_str(), 7).await.expect("it listens"), 7);
+            assert_eq!(world.client.prewarm(url.as_str(), 5).await.expect("enough are there"), 0);
+            world.lives.ports().look(Instant::now()).expect("sock_diag");
+            assert_eq!(world.client.prewarm(url.as_str(), 10).await.expect("it listens"), 3);
+            // 20 are another program's: at 45 it is enough.
+            let more = world.client.prewarm(url.as_str(), 100).await.expect("it listens");
+            assert!((14..=24).contains(&more), "{more} more");
+            let stats = world.client.pool_stats();
+            assert_eq!((stats.idle, stats.open), (10 + more, 10 + more), "{stats:?}");
+            assert!(fetch(&world.client, &url, 100, 10, false).await.is_empty());
+        });
+        let counts = world.lives.counts();
+        assert_eq!(counts.opened(), counts.opened_for(Side::Client, Opener::Prewarm), "none was missing");
+        drop(taken);
+        let nobody = TcpListener::bind((SERVER, 0)).and_then(|one| one.local_addr()).expect("a free port");
+        let error = block_on(world.client.prewarm(url(nobody, "/"), 3)).expect_err("nobody listens");
+        assert_eq!(error.kind(), Kind::Connect, "{error}");
     }));
 }
 

@@ -85,6 +85,16 @@ impl HttpClient {
         self.0.client.close_idle();
     }
 
+    /// Opens connections to the server of this URL ahead of need, until there are `count`, and gives how many it opened: TLS and
+    /// proxies included, no request is sent. See [`Client::prewarm`] for where it stops.
+    ///
+    /// # Errors
+    /// When the URL is no good, or a connection can't be opened; those before it stay.
+    pub async fn prewarm<U: TryInto<Url, Error = Error>>(&self, url: U, count: usize) -> Result<usize> {
+        let route = self.0.routes.find(&url.try_into()?)?;
+        self.0.client.prewarm(&route.target, count).await
+    }
+
     pub(crate) fn worker(&self) -> &Worker {
         &self.0.worker
     }
