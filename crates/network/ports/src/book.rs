@@ -20,7 +20,7 @@ use crate::{Budget, BudgetSnapshot, Left, Level, LocalPorts};
 /// use std::time::Instant;
 ///
 /// let (ports, now) = (Ports::default(), Instant::now());
-/// let budget = ports.budget([10, 9, 0, 1].into(), ([10, 9, 0, 2], 80).into(), now);
+/// let budget = ports.budget([10, 9, 0, 1].into(), ([10, 9, 0, 2], 80).into(), now).expect("there is room");
 /// budget.opened(40_000, now);
 /// budget.closed(40_000, Left::Waiting, now);
 /// assert_eq!((budget.snapshot(now).time_wait, budget.level(now)), (1, Level::Calm));
@@ -36,6 +36,8 @@ struct Inner {
     min_age: AtomicU64,
     is_takeover_possible: OnceLock<bool>,
     takeover: Takeover,
+    /// When the budgets were last gone through for unused ones.
+    forgotten: Mutex<Option<Instant>>,
     dice: AtomicU32,
 }
 
@@ -69,7 +71,7 @@ const NEVER: u64 = u64::MAX;
 /// How old a TIME_WAIT of ours must be to be taken over, unless something else is said: the kernel's own default
 /// (`tcp_tw_reuse_delay`).
 pub const DEFAULT_MIN_AGE: Duration = Duration::from_secs(1);
-/// Destinations remembered; when there are more, those without connections and TIME_WAIT go.
+/// Destinations that have a budget: about 8 MiB. When there are more, those without connections and TIME_WAIT go.
 const DESTINATIONS_MAX: usize = 4096;
 
 impl Default for Inner {
@@ -80,6 +82,7 @@ impl Default for Inner {
             min_age: AtomicU64::new(micros(DEFAULT_MIN_AGE)),
             is_takeover_possible: OnceLock::new(),
             takeover: Takeover::default(),
+            forgotten: Mutex::default(),
             dice: AtomicU32::new(0x9e37_79b9),
         }
     }
@@ -93,22 +96,37 @@ impl Ports {
         self.set_terms(Instant::now());
     }
 
-    /// The budget from here to there.
-    pub fn budget(&self, source: IpAddr, destination: SocketAddr, now: Instant) -> Arc<Budget> {
-        if let Some(found) = self.towards(destination).into_iter().find(|one| one.source() == source) {
-            return found;
+    /// The budget from here to there; none where 4,096 destinations have one already: who dials so many is short of ports
+    /// towards none of them.
+    pub fn budget(&self, source: IpAddr, destination: SocketAddr, now: Instant) -> Option<Arc<Budget>> {
+        let find = |all: &HashMap<SocketAddr, Vec<Arc<Budget>>>| {
+            all.get(&destination)?.iter().find(|one| one.source() == source).cloned()
+        };
+        if let Some(found) = find(&self.lock()) {
+            return Some(found);
         }
         let terms = self.terms(source);
         let mut all = self.lock();
-        if all.len() >= DESTINATIONS_MAX {
-            all.retain(|_, budgets| budgets.iter().any(|one| !one.is_unused(now)));
+        if let Some(found) = find(&all) {
+            return Some(found);
         }
-        let budgets = all.entry(destination).or_default();
-        if let Some(found) = budgets.iter().find(|one| one.source() == source) {
-            return found.clone();
+        if all.len() >= DESTINATIONS_MAX && !self.forget_unused(&mut all, now) {
+            return None;
         }
-        budgets.push(Arc::new(Budget::new(source, destination, terms, now)));
-        budgets.last().expect("it was pushed").clone()
+        let budget = Arc::new(Budget::new(source, destination, terms, now));
+        all.entry(destination).or_default().push(budget.clone());
+        Some(budget)
+    }
+
+    /// Makes room among the budgets, once a second at most. Is there any?
+    fn forget_unused(&self, all: &mut HashMap<SocketAddr, Vec<Arc<Budget>>>, now: Instant) -> bool {
+        let mut forgotten = self.0.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgotten.is_some_and(|last| now < last + Duration::from_secs(1)) {
+            return false;
+        }
+        *forgotten = Some(now);
+        all.retain(|_, budgets| budgets.iter().any(|one| !one.is_unused(now)));
+        all.len() < DESTINATIONS_MAX
     }
 
     /// The budgets to this destination, from each address that connections to it were made from.
@@ -156,14 +174,16 @@ impl Ports {
     /// A port that the kernel's search found.
     pub fn hold(&self, local: SocketAddr, destination: SocketAddr, now: Instant) -> Held {
         let budget = self.budget(local.ip(), destination, now);
-        budget.opened(local.port(), now);
-        Held { budget: Some(budget), port: local.port() }
+        budget.iter().for_each(|budget| budget.opened(local.port(), now));
+        Held { budget, port: local.port() }
     }
 
     /// These source addresses in the order in which to try them: first that of two picked at random which has more free ports
     /// towards the destination ("power of two choices": M. Mitzenmacher, 2001), then the others, the freest first.
     pub fn rank(&self, sources: &[IpAddr], destination: SocketAddr, now: Instant) -> Vec<IpAddr> {
-        let free = |source: &IpAddr| self.budget(*source, destination, now).free(now);
+        let free = |source: &IpAddr| {
+            self.budget(*source, destination, now).map_or(u32::MAX, |budget| budget.free(now))
+        };
         let mut ranked: Vec<(u32, IpAddr)> = sources.iter().map(|source| (free(source), *source)).collect();
         let count = ranked.len();
         if count > 2 {
@@ -213,18 +233,24 @@ impl Ports {
         // Those in LAST_ACK and SYN_RECV are gone in a moment, or a server's.
         let states = State::ALL.iter().copied();
         let states = states.filter(|one| !matches!(one, State::Listen | State::LastAck | State::SynRecv));
-        Diag::open()?.dump(&Query::all().states(states), |record| {
-            if let Some(seen) = seen.get_mut(&(record.remote(), record.local().ip())) {
-                let timer = record.timer().filter(|timer| timer.kind == TimerKind::TimeWait);
-                let rest = timer.map(|timer| timer.expires).filter(|_| record.state() == State::TimeWait);
-                seen.push(Seen { port: record.local().port(), rest });
-            }
-            ControlFlow::Continue(())
-        })?;
+        let looked = Diag::open().and_then(|mut diag| {
+            diag.dump(&Query::all().states(states), |record| {
+                if let Some(seen) = seen.get_mut(&(record.remote(), record.local().ip())) {
+                    let timer = record.timer().filter(|timer| timer.kind == TimerKind::TimeWait);
+                    let rest = timer.map(|timer| timer.expires).filter(|_| record.state() == State::TimeWait);
+                    seen.push(Seen { port: record.local().port(), rest });
+                }
+                ControlFlow::Continue(())
+            })
+        });
+        if looked.is_err() {
+            self.all().iter().for_each(|budget| budget.skip_look(now)); // not each second anew
+            return looked;
+        }
         *self.0.host.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.set_terms(now);
         for ((destination, source), seen) in seen {
-            self.budget(source, destination, now).correct(&seen, now);
+            self.budget(source, destination, now).iter().for_each(|budget| budget.correct(&seen, now));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::foreign::Foreign;
 use crate::port_bits::PortBits;
 use crate::rate::Rate;
 use crate::waiting::Waiting;
@@ -107,14 +108,6 @@ struct Book {
     untakeable: u64,
     /// When somebody looked last for what we can't see.
     corrected: Option<u64>,
-}
-
-/// Ports of other programs, as they were when somebody looked last.
-#[derive(Debug, Default)]
-struct Foreign {
-    held: u32,
-    /// When the TIME_WAIT among them end, in order.
-    ends: Vec<u64>,
 }
 
 /// A copy of a [`Budget`] at one moment.
@@ -320,13 +313,10 @@ impl Budget {
             if book.waiting.iter().any(|waiting| waiting.has(one.port)) {
                 ours.insert(one.port, rest);
             } else if !book.open.has(one.port) {
-                match rest {
-                    Some(rest) => foreign.ends.push(now + rest),
-                    None => foreign.held += 1,
-                }
+                foreign.add(rest.map(|rest| now + rest));
             }
         }
-        foreign.ends.sort_unstable();
+        foreign.sort();
         book.foreign = foreign;
         // One that is not listed has ended; one that is no TIME_WAIT yet may be a new one by the time the list was made.
         for waiting in &mut book.waiting {
@@ -339,12 +329,18 @@ impl Budget {
         book.corrected = Some(now);
     }
 
+    /// Nobody can look now: that is as good as a look that found nothing.
+    pub(crate) fn skip_look(&self, now: Instant) {
+        let now = self.micros(now);
+        self.lock(now).corrected = Some(now);
+    }
+
     /// Is it worth a look for what we can't see? After [`LOOK_EVERY`], if anything is in use; from 45 % on after a tenth of it.
     pub(crate) fn wants_look(&self, now: Instant) -> bool {
         let now = self.micros(now);
         let mut book = self.lock(now);
         let pause = if book.level(now) == Level::Calm { LOOK_EVERY } else { LOOK_EVERY / 10 };
-        let is_used = book.open.len() + book.waiting() > 0 || book.foreign.held > 0;
+        let is_used = book.open.len() + book.waiting() > 0 || book.foreign.has_open();
         is_used && book.corrected.is_none_or(|last| now >= last + micros(pause))
     }
 
@@ -450,7 +446,7 @@ impl Book {
             ends.filter(move |end| *end > now)
         };
         let ours = merged(ends(TAKEABLE, self.hold(now)), ends(1 - TAKEABLE, self.terms.hold));
-        for end in merged(ours, self.foreign.ends.iter().copied().filter(|end| *end > now)) {
+        for end in merged(ours, self.foreign.ends_after(now)) {
             let empty_at = free / rate;
             if empty_at <= (end - now) as f64 / 1e6 {
                 return Some(Duration::from_secs_f64(empty_at));
@@ -464,12 +460,6 @@ impl Book {
     /// For how long a port that waits is lost for us.
     fn hold(&self, now: u64) -> Duration {
         if now < self.untakeable { self.terms.hold } else { self.terms.hold_for_us }
-    }
-}
-
-impl Foreign {
-    fn at(&self, now: u64) -> u64 {
-        u64::from(self.held) + (self.ends.len() - self.ends.partition_point(|end| *end <= now)) as u64
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod book;
 mod budget;
+mod foreign;
 mod local_ports;
 mod port_bits;
 mod rate;

@@ -16,7 +16,7 @@ fn at() -> SocketAddr {
 }
 
 fn budget(ports: &Ports, now: Instant) -> Arc<Budget> {
-    ports.budget(SERVER, at(), now)
+    ports.budget(SERVER, at(), now).unwrap()
 }
 
 fn s(seconds: f64) -> Duration {
@@ -132,6 +132,23 @@ fn what_the_kernel_lists_is_told_apart_and_mends_the_rest() {
     }));
 }
 
+#[test]
+fn budgets_are_bounded_and_those_without_ports_make_room() {
+    let (ports, now) = (Ports::default(), Instant::now());
+    let to = |number: u16, now| ports.budget(SERVER, ([10, 8, 0, 1], number).into(), now);
+    let used: Vec<_> = (1..=4096).map(|number| to(number, now).unwrap()).collect();
+    used.iter().for_each(|budget| budget.opened(40_000, now));
+    assert!(to(5000, now).is_none() && to(7, now).is_some(), "all are in use");
+    used[0].closed(40_000, Left::Free, now);
+    assert!(to(5000, now).is_none(), "somebody looked within this second");
+    to(5000, now + s(1.0)).unwrap().opened(40_000, now + s(1.0));
+    used[1].closed(40_000, Left::Waiting, now);
+    assert!(to(5001, now + s(30.0)).is_none() && to(5001, now + s(61.0)).is_some());
+    assert_eq!(ports.snapshots(now).len(), 4096);
+    let held = ports.hold(([10, 9, 0, 2], 40_001).into(), ([10, 8, 0, 1], 5002).into(), now + s(61.0));
+    assert!(held.keep().is_none(), "it is not counted");
+}
+
 /// A small generator of its own, so that a failure can be repeated (xorshift64*).
 struct Dice(u64);
 
@@ -154,7 +171,7 @@ impl Dice {
 fn trace(dice: &mut Dice, ports: &Ports, start: Instant) -> Option<f64> {
     let count = 100.0;
     let source = Ipv4Addr::from_bits(0x0a0a_0000 + ports.snapshots(start).len() as u32);
-    let budget = ports.budget(source.into(), at(), start);
+    let budget = ports.budget(source.into(), at(), start).unwrap();
     let begin = start + s(60.0);
     let mut old: Vec<f64> = (0..dice.next() % 40).map(|_| dice.between(0.0, 48.0)).collect();
     old.sort_by(f64::total_cmp);
