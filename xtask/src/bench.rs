@@ -4,6 +4,7 @@ mod build;
 mod client;
 mod cpu;
 mod figures;
+mod generator;
 mod http;
 mod latency;
 mod launcher;
@@ -36,13 +37,15 @@ enum Part {
     HttpClient,
     Memory,
     Latency,
+    Load,
 }
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("http", Part::Http),
     ("http-client", Part::HttpClient),
     ("memory", Part::Memory),
     ("latency", Part::Latency),
+    ("load", Part::Load),
 ];
 
 impl Options {
@@ -61,12 +64,12 @@ impl Options {
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
                 name => match PARTS.iter().find(|(known, _)| *known == name) {
                     Some((_, part)) => options.parts.push(*part),
-                    None => bail!("`{name}` is no bench: http, http-client, memory, latency or all"),
+                    None => bail!("`{name}` is no bench: http, http-client, memory, latency, load or all"),
                 },
             }
         }
         if options.parts.is_empty() {
-            bail!("which bench? http, http-client, memory, latency or all");
+            bail!("which bench? http, http-client, memory, latency, load or all");
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
@@ -80,8 +83,12 @@ impl Options {
 
     /// Our programs that the parts need.
     fn examples(&self) -> Vec<&'static str> {
-        let example = |part: &Part| if *part == Part::HttpClient { "02_fetch" } else { "01_hello" };
-        let mut examples: Vec<_> = self.parts.iter().map(example).collect();
+        let example = |part: &Part| match part {
+            Part::HttpClient => Some("02_fetch"),
+            Part::Load => None,
+            _ => Some("01_hello"),
+        };
+        let mut examples: Vec<_> = self.parts.iter().filter_map(example).collect();
         examples.sort_unstable();
         examples.dedup();
         examples
@@ -101,13 +108,16 @@ impl Options {
 
 /// Builds everything, measures the parts that were asked for, prints and keeps the tables.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
-    let built = build::all(root, &options.examples(), launcher::Launcher::new(options.urgent))?;
+    let wants_program = options.parts.contains(&Part::Load);
+    let launcher = launcher::Launcher::new(options.urgent);
+    let built = build::all(root, &options.examples(), wants_program, launcher)?;
     for part in &options.parts {
         let (title, name) = match part {
             Part::Http => ("HTTP server", "http"),
             Part::HttpClient => ("HTTP client", "http-client"),
             Part::Memory => ("Memory of idle keep-alive connections", "memory"),
             Part::Latency => ("Latency beside slow and computing requests", "latency"),
+            Part::Load => ("Load generator", "load"),
         };
         let watch = machine::Watch::start();
         let text = match part {
@@ -115,6 +125,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::HttpClient => client::measure(&built, options)?,
             Part::Memory => memory::measure(&built, options)?,
             Part::Latency => latency::measure(&built, options)?,
+            Part::Load => generator::measure(&built, options)?,
         };
         let others = watch.others();
         println!("\n## {title}\n\n{text}\nothers used {:.0} % of the cores meanwhile", 100.0 * others);

@@ -19,7 +19,8 @@ usage: cargo xtask COMMAND
   bench http-client      our HTTP client beside raw epoll, hyper-util and reqwest
   bench memory           memory of idle keep-alive connections
   bench latency          p99 of quick requests beside slow and computing ones
-  bench all              all four
+  bench load             millstream bench beside wrk
+  bench all              all five
         [--rounds 5]     rounds; the table shows medians
         [--urgent]       measured programs go before all others: for a machine where others work (root)
         [--quick]        short runs, to see that it works; RESULTS.md is left alone

@@ -23,6 +23,12 @@ impl Built {
         path.is_file().then_some(path)
     }
 
+    /// One of the programs of `apps`; `None` if it could not be built.
+    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+        let path = self.ours.with_file_name(name);
+        path.is_file().then_some(path)
+    }
+
     /// One of the programs of `benches/peers`.
     pub(super) fn peer(&self, name: &str) -> PathBuf {
         self.peers.join(name)
@@ -30,7 +36,7 @@ impl Built {
 }
 
 /// Builds all. Ours may fail, so that the peers can be looked at alone; without peers there is no comparison.
-pub(super) fn all(root: &Path, examples: &[&str], launcher: Launcher) -> Result<Built> {
+pub(super) fn all(root: &Path, examples: &[&str], wants_program: bool, launcher: Launcher) -> Result<Built> {
     let peers = root.join("benches/peers");
     println!("building the peers");
     if !cargo_build(&peers, &["--bins"])? {
@@ -43,6 +49,12 @@ pub(super) fn all(root: &Path, examples: &[&str], launcher: Launcher) -> Result<
             println!("{example} can't be built: its rows say so");
             // An old build must not stand in for it.
             let _ = std::fs::remove_file(ours.join(example));
+        }
+    }
+    if wants_program {
+        println!("building millstream");
+        if !cargo_build(root, &["--package", "millstream-cli"])? {
+            bail!("millstream can't be built");
         }
     }
     Ok(Built { ours, peers: peers.join("target/release"), launcher })
