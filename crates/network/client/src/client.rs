@@ -14,7 +14,7 @@ use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
-use crate::dialer::{self, LentOf};
+use crate::dialer::{self, LentOf, PermitOf};
 use crate::habits::AllHabits;
 use crate::lease::shard;
 use crate::pressure::Gates;
@@ -77,6 +77,8 @@ impl Call {
 
 /// A session idle for no longer than this is not looked at once more: the syscall would cost more than it finds.
 const FRESH: Duration = Duration::from_millis(1);
+/// Between two looks for a session that came back.
+const TICK: Duration = Duration::from_millis(1);
 /// How often idle connections are looked through for those past their time.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -294,7 +296,11 @@ impl<P: Protocol> Shared<P> {
                 self.stats.count(Event::PortsShort);
             }
             let permit = match self.grant(bucket, limit).await {
-                Ok(Grant::Dial(permit)) => permit,
+                Ok(Grant::Dial(permit)) => match self.wait_rather(target, permit).await {
+                    Rather::Dial(permit) => permit,
+                    Rather::Use(lease) => return Ok(lease),
+                    Rather::Again => continue,
+                },
                 Ok(Grant::Session(lent)) => match self.alive(lent) {
                     Some(lease) => return Ok(lease),
                     None => continue,
@@ -309,6 +315,26 @@ impl<P: Protocol> Shared<P> {
                 // Its place is gone: it waits for another, or for a session.
                 Err(error) if error.kind() == Kind::PortsExhausted => {}
                 outcome => return outcome,
+            }
+        }
+    }
+
+    /// Waits for a session that is about to come back, where a dial takes longer ([`pace`](crate::pace)).
+    async fn wait_rather(&self, target: &Target, mut permit: PermitOf<P>) -> Rather<P> {
+        let lent = permit.bucket().stats().lent;
+        let Some(patience) = self.habits.of(target).pace.patience(lent) else { return Rather::Dial(permit) };
+        let until = now() + patience;
+        loop {
+            // By the runtime's clock: the wheel's steps are eight times as long. An error: the engine has stopped.
+            if self.home().spawn(async || tokio::time::sleep(TICK).await).await.is_err() {
+                return Rather::Dial(permit);
+            }
+            permit = match permit.or_idle(shard(self.engine), now()) {
+                Ok(lent) => return self.alive(lent).map_or(Rather::Again, Rather::Use),
+                Err(permit) => permit,
+            };
+            if now() >= until {
+                return Rather::Dial(permit);
             }
         }
     }
@@ -342,6 +368,16 @@ impl<P: Protocol> Shared<P> {
         })
         .await
     }
+}
+
+/// What came of waiting rather than dialling.
+enum Rather<P: Protocol> {
+    /// Nothing: the place is still there.
+    Dial(PermitOf<P>),
+    /// A session came back.
+    Use(Lease<P>),
+    /// One came back that was no good.
+    Again,
 }
 
 /// Lets go of idle connections past their time, and of all when the engine drains. Ends with the client, or with the

@@ -72,9 +72,11 @@ async fn open_here<P: Protocol>(
     deadline: Deadline,
     worker: Worker,
 ) -> Result<LentOf<P>> {
+    let begun = now();
     match dial_here(shared, target, &permit, opener, deadline, &worker).await {
         Ok(session) => {
             let habits = shared.habits.of(target);
+            habits.pace.dialled_in(now().saturating_duration_since(begun));
             let lent = permit.fill(Slot::new(session, worker, habits, shared.options.reset_idle), now());
             slot::settle(&lent, shared.engine);
             Ok(lent)

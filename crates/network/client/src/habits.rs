@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::pace::Pace;
 use crate::per_target::PerTarget;
 
 /// How long a connection may lie idle when its server closes it after `patience`: less the time that a request needs to
@@ -35,6 +36,8 @@ const MOST_MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Habits {
     keep_us: AtomicU64,
     learnt: Mutex<Learnt>,
+    /// What its dials and uses take.
+    pub(crate) pace: Pace,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ const FOR_EVER: u64 = u64::MAX;
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { keep_us: AtomicU64::new(FOR_EVER), learnt: Mutex::default() }
+        Self { keep_us: AtomicU64::new(FOR_EVER), learnt: Mutex::default(), pace: Pace::default() }
     }
 }
 

@@ -12,6 +12,7 @@ mod farewell;
 mod habits;
 mod lease;
 mod options;
+mod pace;
 mod per_target;
 mod pressure;
 mod prewarm;

@@ -22,6 +22,7 @@ use millstream_transport::{Cause, ConnState, PeerEvent};
 
 use crate::habits::Habits;
 use crate::lease::shard;
+use crate::pace::Pace;
 use crate::{ResetIdle, Session};
 
 /// A session as the pool keeps it.
@@ -99,7 +100,11 @@ pub(crate) fn settle<S: Session>(lent: &Lent<Slot<S>>, engine: EngineId) {
 #[inline]
 pub(crate) fn park<S: Session>(mut lent: Lent<Slot<S>>, engine: EngineId, now: Instant, keep: Duration) {
     lent.timer.disarm();
-    lent.session.conn().life().set_state(ConnState::Idle, now);
+    let life = lent.session.conn().life();
+    if Pace::wants_use(life.messages()) && life.state() == ConnState::Busy {
+        lent.habits.pace.used_for(now.saturating_duration_since(life.changed()));
+    }
+    life.set_state(ConnState::Idle, now);
     let keep = keep.min(lent.habits.keep());
     lent.parked = Some((now, keep));
     if let Some(cause) = lent.start_watch() {

@@ -83,14 +83,24 @@ async fn main() -> Outcome<()> {
         failed.extend(caller.await?);
     }
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let twice = |method: &str| seen.iter().filter(|(name, count)| name[1..].starts_with(method) && **count > 1).count();
-    println!("{} requests in {:.1} s: {} failed", requests / CALLERS * CALLERS, began.elapsed().as_secs_f64(), failed.len());
+    let twice = |method: &str| {
+        seen.iter().filter(|(name, count)| name[1..].starts_with(method) && **count > 1).count()
+    };
+    println!(
+        "{} requests in {:.1} s: {} failed",
+        requests / CALLERS * CALLERS,
+        began.elapsed().as_secs_f64(),
+        failed.len()
+    );
     println!("done twice: {} POST, {} GET", twice("POST"), twice("GET"));
     failed.iter().take(5).for_each(|error| println!("  {error}"));
     let lives = millstream_server::lives(&engine);
     for account in lives.ledger() {
         println!("{} opened for {} requests", account.counts.opened(), account.requests);
-        account.counts.each_ended().for_each(|(_, cause, by, count)| println!("  {count:>7} {cause} by {by}"));
+        account
+            .counts
+            .each_ended()
+            .for_each(|(_, cause, by, count)| println!("  {count:>7} {cause} by {by}"));
     }
     Ok(())
 }
