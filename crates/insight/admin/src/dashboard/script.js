@@ -133,12 +133,60 @@ function fill(id, columns, rows) {
   head.replaceChildren(titles);
   body.replaceChildren(...rows.map((row) => {
     const line = element("tr");
-    line.append(...columns.map((column) => element("td", String(column[1](row)), kind(column))));
+    line.append(...columns.map((column) => {
+      const value = column[1](row);
+      if (!(value instanceof Element)) return element("td", String(value), kind(column));
+      const cell = element("td");
+      cell.append(value);
+      return cell;
+    }));
     return line;
   }));
 }
 
+// Which part of a budget is in use, and by what.
+function bar(budget) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 100 10");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("class", "bar");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `${whole(budget.open + budget.time_wait + budget.foreign)} of ${whole(budget.ports)} held`);
+  let from = 0;
+  for (const [kind, count] of [["open", budget.open], ["waiting", budget.time_wait], ["foreign", budget.foreign]]) {
+    const part = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const width = Math.min(100 - from, (100 * count) / Math.max(1, budget.ports));
+    for (const [name, value] of [["x", from], ["y", 0], ["width", width], ["height", 10], ["class", kind]]) part.setAttribute(name, value);
+    svg.append(part);
+    from += width;
+  }
+  return svg;
+}
+
+function showTargets(report) {
+  $("ports-room").hidden = report.budgets.length === 0;
+  fill("ports", [
+    ["from", (b) => b.local], ["to", (b) => b.remote], ["in use", bar], ["open", (b) => whole(b.open), true],
+    ["TIME_WAIT", (b) => whole(b.time_wait), true], ["others", (b) => whole(b.foreign), true],
+    ["free", (b) => `${whole(b.free)} of ${whole(b.ports)}`, true], ["level", (b) => b.level],
+    ["used up / s", (b) => short(b.per_second), true], ["taken over", (b) => whole(b.taken_over), true],
+    ["exhausted in", (b) => (b.seconds_to_exhaustion === undefined ? "never, at this rate" : span(b.seconds_to_exhaustion))],
+  ], report.budgets);
+  $("targets-room").hidden = report.targets.length === 0;
+  const total = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
+  fill("targets", [
+    ["target", (t) => t.target], ["open", (t) => whole(t.open), true], ["opened", (t) => whole(t.opened), true],
+    ["requests", (t) => whole(t.requests), true],
+    ["reused", (t) => (t.reuse_ratio === undefined ? "" : `${(100 * t.reuse_ratio).toFixed(1)} %`), true],
+    ["avoidable", (t) => whole(total(t.avoidable)), true],
+    ["mostly since", (t) => (Object.entries(t.avoidable).sort((a, b) => b[1] - a[1])[0] || [""])[0].replaceAll("_", " ")],
+    ["handshakes", (t) => span(t.handshake_seconds), true], ["of them wasted", (t) => span(t.wasted_seconds), true],
+    ["dials failed", (t) => whole(t.dials_failed), true],
+  ], report.targets);
+}
+
 function showConnections(report) {
+  showTargets(report);
   $("shown").textContent = `${whole(report.listed)} of ${whole(report.open)} shown`;
   fill("live", [
     ["id", (c) => c.id, true], ["side", (c) => c.side], ["peer", (c) => c.peer], ["local", (c) => c.local],
