@@ -33,7 +33,7 @@ pub struct Admin {
 /// What is looked at. It holds no handle of the engine, so that watching does not keep it alive.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    worker: Worker,
+    pub(crate) worker: Worker,
     pub(crate) workers: usize,
     pub(crate) registry: Registry,
     pub(crate) lives: LifeTable,

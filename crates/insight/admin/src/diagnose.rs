@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_doctor::{Observation, Observer, Report};
-use millstream_http::server::Worker;
 use millstream_http::server::transport::LifeTable;
+use millstream_http::server::{Worker, listen_refused};
 
+use crate::admin::Watched;
 use crate::facts::Look;
 
 /// What the query asks for.
@@ -51,15 +52,19 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Looks for as long as is wanted, on a thread of `worker`'s engine that may block. One at a time: a look costs the kernel a
 /// walk over its sockets.
-pub(crate) async fn report(lives: LifeTable, worker: &Worker, wanted: &Wanted) -> Result<Report> {
+pub(crate) async fn report(watched: &Watched, worker: &Worker, wanted: &Wanted) -> Result<Report> {
+    // An engine that has stopped listens nowhere.
+    let refused = watched.worker.engine().map(|engine| listen_refused(&engine)).unwrap_or_default();
+    let lives = watched.lives.clone();
     let span = wanted.span;
     let engine = worker
         .engine()
         .ok_or_else(|| Error::new(Kind::Cancelled, Origin::Local, "the admin endpoint ends"))?;
-    engine.blocking(move || observe(&lives, span)).await?.map(|seen| Report::of(&seen))
+    let seen = engine.blocking(move || observe(&lives, span, refused)).await?;
+    seen.map(|seen| Report::of(&seen))
 }
 
-fn observe(lives: &LifeTable, span: Duration) -> Result<Observation> {
+fn observe(lives: &LifeTable, span: Duration, refused: Vec<String>) -> Result<Observation> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = Look::at(lives);
@@ -70,7 +75,9 @@ fn observe(lives: &LifeTable, span: Duration) -> Result<Observation> {
         std::thread::sleep(PAUSE);
         observer.sample()?;
     }
-    Ok(observer.observation().with_engine(before.facts_since(lives)))
+    let mut facts = before.facts_since(lives);
+    facts.listen_refused = Some(refused);
+    Ok(observer.observation().with_engine(facts))
 }
 
 #[cfg(test)]

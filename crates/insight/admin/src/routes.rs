@@ -42,7 +42,7 @@ async fn answer(request: &Request, watched: &Watched, hosts: &Hosts, own: &Worke
 
 async fn diagnosed(request: &Request, watched: &Watched, own: &Worker) -> Result<Response> {
     let wanted: diagnose::Wanted = request.query_str().unwrap_or_default().parse()?;
-    let report = diagnose::report(watched.lives.clone(), own, &wanted).await?;
+    let report = diagnose::report(watched, own, &wanted).await?;
     let (body, kind) = match wanted.is_text {
         true => (report.to_text(), "text/plain; charset=utf-8"),
         false => (report.to_json(), "application/json"),

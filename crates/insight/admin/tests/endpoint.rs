@@ -357,3 +357,19 @@ fn dropping_it_ends_it() {
     drop(admin);
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn doctor_of_an_engine_names_who_has_the_address_it_wanted() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = other.local_addr().expect("it listens").to_string();
+    assert!(HttpServer::new(&engine).bind(&address).is_err());
+    let report = json(admin.local_addr(), "/doctor");
+    let diagnoses = report["diagnoses"].as_array().expect("a list");
+    let found = diagnoses.iter().find(|one| one["rule"] == "listen-address").expect("it was refused");
+    assert_eq!(found["endpoint"], address.as_str(), "{found}");
+    let cause = found["cause"].as_str().expect("a text");
+    assert!(cause.contains(&format!("pid {}", std::process::id())), "{cause}");
+    assert_eq!(report["verdict"], "critical");
+}

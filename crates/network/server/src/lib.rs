@@ -8,6 +8,7 @@ mod lives;
 mod newcomer;
 mod options;
 mod protocol;
+mod refusals;
 mod running;
 mod seats;
 mod server;
@@ -24,6 +25,7 @@ pub use options::{
     DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, MakeContext, ServerOptions,
 };
 pub use protocol::{Context, Protocol};
+pub use refusals::listen_refused;
 pub use running::Running;
 pub use server::Server;
 pub use session::Session;

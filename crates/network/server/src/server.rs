@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::acceptor::Accepting;
 use crate::lives;
+use crate::refusals;
 use crate::running::{self, Running};
 use crate::seats::Seats;
 use crate::session::Reserved;
@@ -48,7 +49,9 @@ impl Server {
     pub fn bind(engine: &Engine, address: &ListenAddr, options: ServerOptions) -> Result<Self> {
         let mut listen = options.listen.clone();
         listen.reuse_port = matches!(address, ListenAddr::Tcp(_)) && engine.workers().len() > 1;
-        let mut listeners = vec![Listener::bind(address, &listen)?];
+        let bound = Listener::bind(address, &listen);
+        refusals::note(engine, address, &bound);
+        let mut listeners = vec![bound?];
         for _ in 1..engine.workers().len() {
             let sibling = listeners[0].sibling()?;
             listeners.push(sibling);

@@ -30,4 +30,6 @@ pub use request::{ConnInfo, Request};
 pub use response::{IntoResponse, Response};
 pub use upgrade::Upgraded;
 // What an HTTP server's own interface speaks of, for crates that build on this one alone.
-pub use millstream_server::{Engine, Running, ServerOptions, Shutdown, Stage, Worker, lives, transport};
+pub use millstream_server::{
+    Engine, Running, ServerOptions, Shutdown, Stage, Worker, listen_refused, lives, transport,
+};
