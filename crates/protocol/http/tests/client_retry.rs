@@ -240,3 +240,17 @@ fn last_request_of_a_connection_asks_its_server_to_close() {
         eventually("those that were asked to close have", || by_peer() == if opened == 3 { 3 } else { 0 });
     }
 }
+
+#[test]
+fn connection_that_we_asked_to_be_closed_is_not_used_again_whatever_its_server_says() {
+    let server = Scripted::always(|_, conn: &mut RawConn| serve(conn, |_| ok("hello")));
+    let world = World::new();
+    block_on(async {
+        for _ in 0..3 {
+            let request = world.client.get(url(server.address(), "/")).header("connection", "x, Close");
+            assert_eq!(text(request).await.expect("served"), "hello");
+        }
+    });
+    assert_eq!(world.opened(), 3);
+    eventually("all have ended", || world.ended(Cause::OwnCloseHeader) == 3);
+}

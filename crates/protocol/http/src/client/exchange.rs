@@ -291,7 +291,8 @@ impl<'a> Exchange<'a> {
             return WireReply { head, body: Body::empty(), upgraded, is_reused, sent: None };
         }
         let is_request_whole = outgoing.is_done();
-        let is_kept = head.keep_alive && is_request_whole;
+        // Who asked for the end sends nothing more, whatever the server says (RFC 9112 section 9.6).
+        let is_kept = head.keep_alive && is_request_whole && !asks_to_close(&request);
         let farewell = (!is_kept).then(|| asked_by(&request));
         let whole_by = request.whole_by;
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
@@ -328,15 +329,24 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// Does the request say that it is its connection's last?
+#[inline]
+fn asks_to_close(request: &WireRequest) -> bool {
+    if request.is_last {
+        return true;
+    }
+    let mut items = request.headers.get_all(&CONNECTION).flat_map(|value| list_items(value.as_bytes()));
+    items.any(|item| item.eq_ignore_ascii_case(b"close"))
+}
+
 /// Who asked that the connection ends: we, when the request said so, the caller's own or since its time is over.
 #[cold]
 fn asked_by(request: &WireRequest) -> Cause {
-    if request.is_last {
-        return Cause::Lifetime;
+    match request.is_last {
+        true => Cause::Lifetime,
+        false if asks_to_close(request) => Cause::OwnCloseHeader,
+        false => Cause::PeerCloseHeader,
     }
-    let mut items = request.headers.get_all(&CONNECTION).flat_map(|value| list_items(value.as_bytes()));
-    let is_own = items.any(|item| item.eq_ignore_ascii_case(b"close"));
-    if is_own { Cause::OwnCloseHeader } else { Cause::PeerCloseHeader }
 }
 
 /// Has all of the body come with the head; and if so, is there nothing of it?
