@@ -6,7 +6,6 @@
 //! - A call whose deadline passed is `timeout_read`; only one that was dropped is `cancelled`.
 //! - A connection that the client closes on its own (`body_not_drained`, `parse_desync`, `protocol_error`) counts as closed by
 //!   us also where the server's FIN has come before. The servers here stay until the client has gone.
-//! - `Connection: close` of the caller ends a connection only if the server says it too.
 
 use millstream_base::{Kind, Result};
 use millstream_client::transport::tls::TlsClient;
