@@ -10,8 +10,9 @@ use crate::{Entry, Record, Result};
 
 /// The TCP sockets that end in this network namespace, each with its last [`TcpInfo`](crate::TcpInfo). Needs no rights.
 ///
-/// A connection that we close first is told when it becomes TIME_WAIT: the small socket that keeps the port has no end of
-/// its own here. What comes while nobody reads is kept up to the buffer's size (1 MiB), then lost, and a read says so.
+/// A connection that we close first is told when a small socket takes over its port, which is in FIN_WAIT_2 already, before the
+/// peer's FIN; the small socket has no end of its own here. [`Entry::state`] says nothing: the kernel's is CLOSE by then, whose
+/// number a dump has for [`State::BoundInactive`](crate::State::BoundInactive). What comes while nobody reads is kept up to the buffer's size (1 MiB), then lost, and a read says so.
 #[derive(Debug)]
 pub struct Destroyed {
     channel: Channel,
