@@ -187,7 +187,7 @@ impl<S: Session> Pooled for Slot<S> {
         }
     }
 
-    fn evicted(self, cause: EvictCause) {
+    fn evicted(mut self, cause: EvictCause) {
         let by_pool = match cause {
             EvictCause::IdleTimeout => Cause::IdleTimeoutLocal,
             EvictCause::Lifetime => Cause::Lifetime,
@@ -197,6 +197,9 @@ impl<S: Session> Pooled for Slot<S> {
             EvictCause::Drain => Cause::Shutdown,
             _ => Cause::Dropped,
         };
+        if self.session.conn().life().closed_by().is_none() && !self.session.conn().is_tls() {
+            self.session.conn_mut().try_peer(); // a FIN that nobody read yet came before ours
+        }
         let conn = self.session.conn();
         // Only what the pool evicts has been idle: else a message may be under way.
         if self.verdict.is_none() && self.wants_reset() {

@@ -5,7 +5,8 @@
 //! - A server that takes nothing of a request is `timeout_read`: never `timeout_write`.
 //! - A call whose deadline passed is `timeout_read`; only one that was dropped is `cancelled`.
 //! - A connection that the client closes on its own (`body_not_drained`, `parse_desync`, `protocol_error`) counts as closed by
-//!   us also where the server's FIN has come before. The servers here stay until the client has gone.
+//!   us also where the server's FIN has come before, and no reactor has told of it yet. The servers here stay until the client
+//!   has gone.
 
 use millstream_base::{Kind, Result};
 use millstream_client::transport::tls::TlsClient;
