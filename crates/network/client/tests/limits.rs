@@ -12,7 +12,7 @@ use world::{World, block_on, call, echo, ms, target};
 
 /// So many callers at once on a limit, and a server that answers nobody before it has all connections it will get.
 fn burst(callers: usize, max_open: usize) {
-    world::raise_open_files();
+    millstream_peers::raise_open_files();
     let expected = callers.min(max_open) as u64;
     let server = Patient::start(expected);
     let mut options = ClientOptions::default();

@@ -89,8 +89,8 @@ impl Default for Inner {
 }
 
 impl Ports {
-    /// Takes over ports of ours, in the upper half of the host's range, that have been in TIME_WAIT for at least `min_age`, once 70 % of a budget are held; with `None`
-    /// never. [`DEFAULT_MIN_AGE`] by default. Where the kernel does not allow it, nothing is taken over whatever this says.
+    /// Takes over ports of ours, in the upper half of the host's range, that have been in TIME_WAIT for at least `min_age`, once
+    /// 70 % of a budget are held; with `None` never. [`DEFAULT_MIN_AGE`] by default. Where the kernel does not allow it, nothing is taken over whatever this says.
     pub fn set_takeover(&self, min_age: Option<Duration>) {
         self.0.min_age.store(min_age.map_or(NEVER, micros), Relaxed);
         self.set_terms(Instant::now());

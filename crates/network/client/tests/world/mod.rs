@@ -111,11 +111,3 @@ pub fn echo(_: u64, conn: &mut RawConn) {
         }
     }
 }
-
-/// Lets the process open as many files as the system allows it.
-pub fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
-}
