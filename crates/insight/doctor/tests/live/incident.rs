@@ -9,7 +9,7 @@ use millstream_doctor::{Confidence, Observer, RemedyKind, Report, Side, Verdict}
 use millstream_peers::or_skip;
 use millstream_peers::program::find;
 
-use crate::namespace::{inside, listen};
+use crate::namespace::{inside, listen, until_time_wait};
 
 /// Opens so many connections, says so, and closes them when told.
 const CLIENT: &str = "
@@ -83,6 +83,7 @@ fn ports_full_of_time_wait_are_told_with_endpoint_process_side_cause_and_remedy(
         observer.sample().unwrap();
         client.close_all();
         server.join().unwrap();
+        until_time_wait(100);
         observer.sample().unwrap();
         observer.sample().unwrap();
         let report = Report::of(&observer.observation());
@@ -120,6 +121,7 @@ fn time_wait_of_three_programs_is_told_apart_when_they_are_gone() {
         let mut expected: Vec<_> = clients.iter().map(|one| one.child.id()).zip([10, 20, 30]).collect();
         clients.into_iter().for_each(Client::end);
         server.join().unwrap();
+        until_time_wait(60);
         observer.sample().unwrap();
         observer.sample().unwrap();
         let report = Report::of(&observer.observation());

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use millstream_doctor::{Observer, Report, Sample};
+use millstream_doctor::{Observer, Report, Sample, States};
 use millstream_peers::netns::Namespace;
 pub(crate) use millstream_peers::netns::{CLIENT, SERVER};
 use millstream_peers::or_skip;
@@ -63,6 +63,16 @@ pub(crate) fn until(is_there: impl Fn(&Sample) -> bool) {
         assert!(Instant::now() < deadline, "not seen: {:#?}", observation.samples);
         std::thread::yield_now();
     }
+}
+
+/// Waits for so many TIME_WAIT: the last FIN may still be on its way when both ends have closed.
+pub(crate) fn until_time_wait(count: usize) {
+    until(|sample| total(sample, |states| states.time_wait) == count as u32);
+}
+
+/// A count over all endpoints.
+pub(crate) fn total(sample: &Sample, of: impl Fn(&States) -> u32) -> u32 {
+    sample.endpoints.iter().map(|one| of(&one.states)).sum()
 }
 
 /// Three samples of what is there; `between` happens before each.

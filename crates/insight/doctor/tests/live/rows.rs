@@ -2,14 +2,12 @@
 
 use std::net::{Shutdown, SocketAddr};
 
-use millstream_doctor::{Sample, Side, States};
+use millstream_doctor::{Side};
 use socket2::{Domain, Socket, Type};
 
-use crate::namespace::{CLIENT, SERVER, expect, inside, listen, pair, pairs, report, set, socket, until};
-
-fn total(sample: &Sample, of: impl Fn(&States) -> u32) -> u32 {
-    sample.endpoints.iter().map(|one| of(&one.states)).sum()
-}
+use crate::namespace::{
+    CLIENT, SERVER, expect, inside, listen, pair, pairs, report, set, socket, total, until, until_time_wait,
+};
 
 /// The client closes first, then the server: TIME_WAIT on the client's ports.
 fn leave_time_wait(count: usize) {
@@ -20,7 +18,7 @@ fn leave_time_wait(count: usize) {
     }
     drop(clients);
     drop(servers);
-    until(|sample| total(sample, |states| states.time_wait) == count as u32);
+    until_time_wait(count);
 }
 
 #[test]
