@@ -14,10 +14,12 @@
 //! assert_eq!(client.read_response("GET").text(), "hi");
 //! ```
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
+
+use socket2::SockRef;
 
 use crate::{Count, RawConn};
 
@@ -30,6 +32,7 @@ pub type Script = Box<dyn FnOnce(RawConn) + Send>;
 #[derive(Debug)]
 pub struct Scripted {
     address: SocketAddr,
+    listener: Weak<TcpListener>,
     accepted: Count,
     stops: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
@@ -76,6 +79,8 @@ impl Scripted {
 
     fn start(next: Next) -> Self {
         let (listener, address) = listen();
+        let listener = Arc::new(listener);
+        let open_listener = Arc::downgrade(&listener);
         let (accepted, stops) = (Count::new(), Arc::new(AtomicBool::new(false)));
         let running = Arc::<Mutex<Vec<JoinHandle<()>>>>::default();
         let accepting = Accepting {
@@ -86,7 +91,7 @@ impl Scripted {
             running: running.clone(),
         };
         let acceptor = Some(thread::spawn(move || accepting.run()));
-        Self { address, accepted, stops, acceptor, running }
+        Self { address, listener: open_listener, accepted, stops, acceptor, running }
     }
 
     /// Where it listens.
@@ -110,8 +115,10 @@ impl Scripted {
 
     fn join(&mut self) -> thread::Result<()> {
         self.stops.store(true, Relaxed);
-        // Wakes the acceptor; where the listener is closed already, nobody needs to be woken.
-        drop(TcpStream::connect(self.address));
+        // Wakes the acceptor, and takes no port for it; where the listener is closed already, nobody needs to be woken.
+        if let Some(listener) = self.listener.upgrade() {
+            let _ = SockRef::from(&*listener).shutdown(Shutdown::Both);
+        }
         let acceptor = self.acceptor.take().map_or(Ok(()), JoinHandle::join);
         let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         running.into_iter().map(JoinHandle::join).fold(acceptor, |all, one| all.and(one))
@@ -144,7 +151,7 @@ pub fn boxed(script: impl FnOnce(&mut RawConn) + Send + 'static) -> Script {
 }
 
 struct Accepting {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     next: Next,
     accepted: Count,
     stops: Arc<AtomicBool>,

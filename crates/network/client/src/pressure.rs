@@ -6,7 +6,7 @@
 //!    many connections there may be, and whoever wants one waits in the pool's queue, where a connection that another call gives
 //!    back serves it as well. A search for a port where there is none looks at all of them in vain (connections.md F11).
 //! 2. From then on the gate is closed: no dial calls `connect` but those that the keeper has allowed. The keeper asks the
-//!    kernel's list of sockets, which searches nothing, and lets in as many as there are free ports.
+//!    kernel's list of sockets, which searches nothing, and lets in as many as there are free ports and ports of ours to take over.
 //! 3. Where ports are only getting scarce ([`Level::Tight`]), a dial that is not the only one takes its place out of the pool
 //!    likewise.
 //! 4. Each closing raises the count of closings. The keeper opens the gate only if none came since it looked: so there is one
@@ -158,7 +158,8 @@ impl Gate {
             let places = bucket.places();
             // A dial that failed although ports are free by the list: others have bound them.
             let is_in_vain = let_in_at.is_some_and(|before| closings > before);
-            let more = match free as usize {
+            let takeable = ports.takeable(addresses.iter().copied(), Instant::now());
+            let more = match (free + takeable) as usize {
                 _ if is_in_vain && !is_time => 0,
                 0 => usize::from(is_time && waiting > 0),
                 free if places > 0 => free.min(room).min(waiting),

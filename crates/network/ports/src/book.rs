@@ -90,7 +90,8 @@ impl Default for Inner {
 
 impl Ports {
     /// Takes over ports of ours, in the upper half of the host's range, that have been in TIME_WAIT for at least `min_age`, once
-    /// 70 % of a budget are held; with `None` never. [`DEFAULT_MIN_AGE`] by default. Where the kernel does not allow it, nothing is taken over whatever this says.
+    /// 70 % of a budget are held; with `None` never. [`DEFAULT_MIN_AGE`] by default. Where the kernel does not allow it, nothing
+    /// is taken over whatever this says.
     pub fn set_takeover(&self, min_age: Option<Duration>) {
         self.0.min_age.store(min_age.map_or(NEVER, micros), Relaxed);
         self.set_terms(Instant::now());
@@ -145,6 +146,12 @@ impl Ports {
     pub fn room(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> u32 {
         let all = destinations.into_iter().flat_map(|one| self.towards(one));
         all.map(|budget| budget.room(now)).max().unwrap_or(u32::MAX)
+    }
+
+    /// How many ports of ours towards these destinations could be taken over from TIME_WAIT now.
+    pub fn takeable(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> u32 {
+        let all = destinations.into_iter().flat_map(|one| self.towards(one));
+        all.map(|budget| budget.takeable(now)).sum()
     }
 
     /// Where the next connection gets its port from: the kernel's search while 70 % are not held; else the port of ours that has

@@ -221,6 +221,14 @@ impl Budget {
         u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32
     }
 
+    /// How many ports of ours could be taken over from TIME_WAIT now.
+    pub(crate) fn takeable(&self, now: Instant) -> u32 {
+        let now = self.micros(now);
+        let book = self.lock(now);
+        let since = now.saturating_sub(micros(book.hold(now)));
+        (book.waiting[TAKEABLE].len() - book.waiting[TAKEABLE].later_than(since)) as u32
+    }
+
     /// How many ports may be taken before it gets tight.
     pub(crate) fn room(&self, now: Instant) -> u32 {
         let now = self.micros(now);

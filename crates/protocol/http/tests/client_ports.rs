@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use client_world::{World, block_on, ms, ok, url};
+use client_world::{World, block_on, ms, ok, serve, url};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Seen};
 use millstream_client::transport::{Opener, Side};
@@ -22,6 +22,7 @@ use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
 use millstream_peers::or_skip;
 use millstream_peers::raise_open_files;
+use millstream_peers::{RawConn, Scripted};
 use millstream_ports::{Level, Shortage};
 use millstream_sockets::{Diag, Query};
 use tokio::sync::Semaphore;
@@ -238,6 +239,28 @@ fn where_ports_are_scarce_callers_share_the_connections_that_there_are() {
                 assert!(Instant::now() < patience, "{:?}", world.client.pool_stats());
             }
         });
+    }));
+}
+
+/// All hundred ports are ours and in TIME_WAIT: after a second half of them can be taken over, and callers are let in as many at a
+/// time, not one a second.
+#[test]
+fn callers_that_wait_get_the_ports_that_can_be_taken_over() {
+    or_skip!(Namespace::run(|namespace| {
+        namespace.keep_time_wait();
+        let server = Scripted::always(|_, conn: &mut RawConn| serve(conn, |_| ok("hello")));
+        let world = World::new();
+        block_on(async {
+            let (url, begun) = (url(server.address(), "/"), Instant::now());
+            for number in 0..160 {
+                let failed = fetch(&world.client, &url, 1, 1, false).await;
+                assert!(failed.is_empty(), "call {number}: {failed:?}");
+                world.client.close_idle();
+            }
+            assert!(begun.elapsed() < ms(20_000), "{:?}", begun.elapsed());
+        });
+        let budgets = world.lives.ports().snapshots(Instant::now());
+        assert!(budgets.iter().any(|budget| budget.taken_over > 0), "{budgets:?}");
     }));
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{Shutdown, SocketAddr};
 
-use millstream_doctor::{Side};
+use millstream_doctor::Side;
 use socket2::{Domain, Socket, Type};
 
 use crate::namespace::{
