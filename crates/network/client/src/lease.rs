@@ -123,10 +123,12 @@ impl<P: Protocol> Lease<P> {
     #[cold]
     pub fn sort(&self, error: std::io::Error) -> Error {
         let error = Error::from(error);
-        let engine = self.lent().worker.engine();
-        let is_stopped = engine.is_none_or(|engine| engine.stage() == Stage::Stopped);
-        if is_stopped && error.kind() == Kind::Io { stopped() } else { error }
+        if error.kind() == Kind::Io && is_stopped(&self.lent().worker) { stopped() } else { error }
     }
+}
+
+fn is_stopped(worker: &Worker) -> bool {
+    worker.engine().is_none_or(|engine| engine.stage() == Stage::Stopped)
 }
 
 /// The error of every call on an engine that has stopped.
@@ -143,7 +145,8 @@ pub(crate) fn shard(engine: EngineId) -> usize {
 impl<P: Protocol> Drop for Lease<P> {
     fn drop(&mut self) {
         if let Some(lent) = self.lent.take() {
-            slot::end(lent, Cause::Cancelled, EvictCause::Dropped);
+            let cause = if is_stopped(&lent.worker) { Cause::Shutdown } else { Cause::Cancelled };
+            slot::end(lent, cause, EvictCause::Dropped);
         }
     }
 }

@@ -114,7 +114,8 @@ where
                 Ok(reply)
             }
             Err(error) => {
-                lease.close(cause_of(&error));
+                let is_late = error.kind() == Kind::Timeout && deadline.is_past(now());
+                lease.close(if is_late { Cause::Cancelled } else { Cause::of_failure(&error) });
                 Err(Failed { error, request: copy })
             }
         }
@@ -122,14 +123,6 @@ where
 
     fn is_idempotent(&self, _request: &Request) -> bool {
         self.is_idempotent
-    }
-}
-
-fn cause_of(error: &Error) -> Cause {
-    match error.kind() {
-        Kind::Timeout => Cause::TimeoutRead,
-        Kind::Closed | Kind::Reset => Cause::ResetInRequest,
-        _ => Cause::ProtocolError,
     }
 }
 
@@ -158,7 +151,8 @@ where
         if let Poll::Ready(reply) = self.poll_reply(cx) {
             return Poll::Ready(reply);
         }
-        let late = || Error::timeout(Phase::FirstByte, limit).with_seen(self.seen());
+        let phase = if self.sent < self.output.len() { Phase::Write } else { Phase::FirstByte };
+        let late = || Error::timeout(phase, limit).with_seen(self.seen());
         self.lease.timer().poll_expired(cx).map(|()| Err(late()))
     }
 

@@ -132,7 +132,8 @@ pub(crate) fn is_late<S: Session>(lent: &Lent<Slot<S>>) -> bool {
 
 /// Closes a session and keeps its place.
 pub(crate) fn vacate<S: Session>(lent: Lent<Slot<S>>, cause: Cause) -> millstream_pool::Permit<Slot<S>> {
-    let (slot, permit) = lent.detach();
+    let (mut slot, permit) = lent.detach();
+    slot.session.conn_mut().see_end();
     slot.session.conn().end(cause);
     permit
 }
@@ -197,9 +198,7 @@ impl<S: Session> Pooled for Slot<S> {
             EvictCause::Drain => Cause::Shutdown,
             _ => Cause::Dropped,
         };
-        if self.session.conn().life().closed_by().is_none() && !self.session.conn().is_tls() {
-            self.session.conn_mut().try_peer(); // a FIN that nobody read yet came before ours
-        }
+        self.session.conn_mut().see_end();
         let conn = self.session.conn();
         // Only what the pool evicts has been idle: else a message may be under way.
         if self.verdict.is_none() && self.wants_reset() {

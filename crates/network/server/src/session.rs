@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use millstream_runtime::{Timer, Worker};
-use millstream_transport::{Cause, Conn, ConnState};
+use millstream_runtime::{Stage, Timer, Worker};
+use millstream_transport::{Cause, Conn, ConnState, Life};
 
 use crate::server::Shared;
 use crate::stats::Event;
@@ -15,6 +15,7 @@ use crate::{Context, ServerOptions};
 ///
 /// Dropping it closes the connection and gives its place to another.
 pub struct Session {
+    _broken_off: BrokenOff, // first: it says why, before the connection ends
     /// The bytes.
     pub conn: Conn,
     timer: Timer,
@@ -54,7 +55,8 @@ impl Session {
     /// A newcomer whose protocol begins now.
     pub(crate) fn begin(conn: Conn, timer: Timer, place: Place) -> Self {
         let context = place.shared().options.context.as_ref().map(|make| make(&conn));
-        Self { conn, timer, context, place }
+        let _broken_off = BrokenOff { life: conn.shared_life(), worker: place.worker().clone() };
+        Self { _broken_off, conn, timer, context, place }
     }
 
     /// The connection's one deadline: idle, head or body, whatever the protocol waits for now.
@@ -114,6 +116,25 @@ impl Session {
             self.place.shared().stats.count(Event::EvictedIdle);
         }
         self.conn.close(cause);
+    }
+}
+
+/// Says why a session that its protocol did not end is dropped.
+struct BrokenOff {
+    life: Arc<Life>,
+    worker: Worker,
+}
+
+impl Drop for BrokenOff {
+    fn drop(&mut self) {
+        if self.life.cause().is_some() {
+            return;
+        }
+        if std::thread::panicking() {
+            self.life.end(Cause::Panic);
+        } else if self.worker.engine().is_none_or(|engine| engine.stage() == Stage::Stopped) {
+            self.life.end(Cause::Shutdown);
+        }
     }
 }
 

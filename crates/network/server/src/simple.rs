@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use millstream_base::codec::{Decode, Encode};
-use millstream_base::{Error, Kind, Phase, Result};
+use millstream_base::{Error, Phase, Result};
 use millstream_runtime::{Timer, now};
 use millstream_transport::{Cause, PeerEvent};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -65,7 +65,7 @@ where
                 Ok(cause) => cause,
                 Err(error) => {
                     tracing::debug!(protocol = this.name, %error, "connection closed");
-                    cause_of(&error)
+                    Cause::of_failure(&error)
                 }
             };
             talk.session.close(cause);
@@ -74,16 +74,6 @@ where
 
     fn name(&self) -> &'static str {
         self.name
-    }
-}
-
-fn cause_of(error: &Error) -> Cause {
-    match error.kind() {
-        Kind::Timeout if error.phase() == Some(Phase::Write) => Cause::TimeoutWrite,
-        Kind::Timeout => Cause::TimeoutRead,
-        Kind::Reset => Cause::ResetInRequest,
-        Kind::Closed => Cause::PeerCloseHeader,
-        _ => Cause::ProtocolError,
     }
 }
 
@@ -209,7 +199,7 @@ impl<C> Talk<C> {
         Ok(match read {
             Read::Bytes => None,
             Read::End if is_between => Some(Cause::IdleTimeoutPeer),
-            Read::End => Some(Cause::ProtocolError),
+            Read::End => Some(Cause::ClosedInRequest),
             Read::Expired => Some(self.session.idle_cause()),
             Read::Drained => Some(Cause::Shutdown),
         })

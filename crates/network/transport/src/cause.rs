@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use millstream_base::{Error, Kind, Phase};
+
 /// Declares an enum whose values count from 0, each with its name for people and metrics.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident { $($(#[$value_doc:meta])* $value:ident = $name:literal,)+ }) => {
@@ -149,6 +151,20 @@ named! {
 }
 
 impl Cause {
+    /// What a connection ends for when a message on it failed with this error.
+    pub fn of_failure(error: &Error) -> Self {
+        match error.kind() {
+            Kind::Timeout if error.phase() == Some(Phase::Write) => Self::TimeoutWrite,
+            Kind::Timeout => Self::TimeoutRead,
+            Kind::Closed => Self::ClosedInRequest,
+            Kind::Reset | Kind::Io => Self::ResetInRequest,
+            Kind::Protocol | Kind::Limit => Self::ProtocolError,
+            Kind::Tls => Self::Tls,
+            Kind::Panic => Self::Panic,
+            _ => Self::Cancelled,
+        }
+    }
+
     /// Could the connection have carried the next request, had a setting or the program been otherwise? Then a new one in its
     /// place was avoidable.
     pub const fn is_avoidable(self) -> bool {

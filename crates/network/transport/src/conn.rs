@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use millstream_base::{Deadline, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::life::LifeRef;
@@ -125,6 +126,25 @@ impl Conn {
         Some(event)
     }
 
+    /// Looks whether the peer has ended already, in one syscall if that is not known: a FIN that nobody has read yet, also behind
+    /// unread bytes, came before ours. To be called before a close.
+    pub fn see_end(&mut self) {
+        if self.life.closed_by().is_some() {
+            return;
+        }
+        let Some(socket) = self.stream.socket() else {
+            self.try_peer();
+            return;
+        };
+        let mut asked = [PollFd::new(&socket, PollFlags::RDHUP)];
+        // An error means that nobody knows better.
+        let Ok(1..) = poll(&mut asked, Some(&Timespec::default())) else { return };
+        match rustix::net::sockopt::socket_error(socket) {
+            Ok(Err(errno)) => self.note_error(&errno.into()),
+            _ => self.life.closed_first(ClosedBy::Peer),
+        }
+    }
+
     fn note(&self, event: &PeerEvent) {
         match event {
             PeerEvent::Fin => self.life.closed_first(ClosedBy::Peer),
@@ -182,9 +202,7 @@ impl Conn {
     /// Over TLS a `close_notify` goes out if the kernel takes it at once. To wait for that, `poll_shutdown` first.
     pub fn close(mut self, cause: Cause) {
         self.life.end(cause);
-        if self.life.closed_by().is_none() && !self.is_tls() {
-            self.try_peer(); // a FIN that nobody read yet came before ours
-        }
+        self.see_end();
         if let Stream::Tls(tls) = &mut self.stream {
             tls.try_close_notify();
         }

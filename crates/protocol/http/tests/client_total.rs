@@ -27,7 +27,7 @@ fn body_that_stops_ends_at_the_calls_deadline_before_the_limit_on_silence() {
         assert_eq!(&piece[..], b"01234");
         check(&reply.chunk().await.expect_err("late"));
     });
-    assert_eq!(world.ended(Cause::TimeoutRead), 1);
+    assert_eq!(world.ended(Cause::Cancelled), 1);
     server.finish();
 }
 

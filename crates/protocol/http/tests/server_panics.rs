@@ -118,7 +118,7 @@ fn stream_that_breaks_its_word_is_broken_off() {
         assert_eq!(end, End::Reset, "{path}: after {}", bytes.escape_ascii());
         assert!(bytes.starts_with(b"HTTP/1.1 200") || bytes.is_empty());
     }
-    server.wait_for_cause(Cause::OwnCloseHeader, 3);
+    server.wait_for_cause(Cause::ResetInRequest, 3);
     assert_eq!(server.metric("millstream_http_response_bodies_failed"), 3);
 }
 

@@ -314,14 +314,13 @@ impl<'a> Exchange<'a> {
     }
 
     fn into_failed(mut self, error: Error) -> Failed<Box<WireRequest>> {
+        let is_late = self.deadline.is_past(now());
         let cause = match error.kind() {
-            Kind::Timeout => Cause::TimeoutRead,
-            Kind::Protocol | Kind::Limit => Cause::ProtocolError,
             Kind::Closed | Kind::Reset if self.lease.is_reused() && !self.has_reply_begun => {
                 Cause::StaleOnCheckout
             }
-            Kind::Closed | Kind::Reset => Cause::ResetInRequest,
-            _ => Cause::Cancelled,
+            Kind::Timeout if is_late => Cause::Cancelled,
+            _ => Cause::of_failure(&error),
         };
         self.lease.close(cause);
         let sent = Sent::new(self.request, &mut self.outgoing, self.deadline);

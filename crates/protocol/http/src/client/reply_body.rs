@@ -200,7 +200,7 @@ impl ReplyBody {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         // Bytes that never stop coming are no excuse; of what nobody wants so many are counted instead.
         if !self.is_unwanted && self.whole_by.is_some_and(|deadline| deadline.is_past(now())) {
-            return Poll::Ready(Err(self.fail(self.late(), Cause::TimeoutRead)));
+            return Poll::Ready(Err(self.fail_late()));
         }
         self.poll_send(cx);
         let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(false)) };
@@ -213,7 +213,8 @@ impl ReplyBody {
             }
             Poll::Ready(Err(error)) => {
                 let error = lease.sort(error);
-                Poll::Ready(Err(self.fail(error, Cause::ResetInRequest)))
+                let cause = Cause::of_failure(&error);
+                Poll::Ready(Err(self.fail(error, cause)))
             }
             Poll::Pending => self.poll_late(cx).map(Err),
         }
@@ -251,15 +252,16 @@ impl ReplyBody {
             self.is_armed = true;
         }
         ready!(lease.timer().poll_expired(cx));
-        Poll::Ready(self.fail(self.late(), Cause::TimeoutRead))
+        Poll::Ready(self.fail_late())
     }
 
     #[cold]
-    fn late(&self) -> Error {
+    fn fail_late(&mut self) -> Error {
         if self.whole_by.is_some_and(|deadline| deadline.is_past(now())) {
-            return Error::new(Kind::Timeout, Origin::Peer, "timed out (the call's deadline)");
+            let error = Error::new(Kind::Timeout, Origin::Peer, "timed out (the call's deadline)");
+            return self.fail(error, Cause::Cancelled);
         }
-        Error::timeout(Phase::Read, self.read_timeout)
+        self.fail(Error::timeout(Phase::Read, self.read_timeout), Cause::TimeoutRead)
     }
 
     /// The peer has ended: whole or cut off?
@@ -273,7 +275,7 @@ impl ReplyBody {
             Decoder::Length(left) => format!("the body is truncated: {left} bytes are missing"),
             _ => "the body is truncated: its last chunk is missing".to_owned(),
         };
-        Err(self.fail(Error::new(Kind::Closed, Origin::Peer, missing), Cause::ResetInRequest))
+        Err(self.fail(Error::new(Kind::Closed, Origin::Peer, missing), Cause::ClosedInRequest))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
-use millstream_server::turn_now;
+use millstream_server::{Session, turn_now};
 use millstream_transport::{Cause, PeerEvent};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -34,7 +34,7 @@ impl<H: Handler> Serve<H> {
         let is_news = has_fed || !std::mem::take(is_polled);
         if is_news {
             let turn = Turn::begin();
-            let polled = self.shared.contain(|| poll_slot::<H>(call, cx));
+            let polled = self.shared.contain(self.session.as_ref(), || poll_slot::<H>(call, cx));
             self.take_back(&turn);
             drop(turn);
             if let Poll::Ready(mut response) = polled {
@@ -112,7 +112,7 @@ impl<H: Handler> Serve<H> {
         let polled = match poll_piece(&mut sending.body, cx) {
             Ok(polled) => polled,
             Err(panic) => {
-                self.shared.on_panic(&*panic);
+                self.shared.on_panic(self.session.as_ref(), &*panic);
                 return self.break_off("its stream panicked");
             }
         };
@@ -170,9 +170,9 @@ impl<H: Handler> Serve<H> {
         // says that it is not.
         if let Some(session) = self.session.take() {
             session.conn.set_linger_zero();
-            session.conn.end(Cause::OwnCloseHeader);
+            session.conn.end(Cause::ResetInRequest);
         }
-        Step::End(Cause::OwnCloseHeader)
+        Step::End(Cause::ResetInRequest)
     }
 }
 
@@ -186,8 +186,13 @@ pub(super) fn poll_slot<H: Handler>(slot: &mut Call<H>, cx: &mut Context<'_>) ->
 impl<H: Handler> Shared<H> {
     /// Runs a handler; its panic becomes a 500 that closes the connection.
     #[inline]
-    pub(super) fn contain(&self, handler: impl FnOnce() -> Poll<Response>) -> Poll<Response> {
-        catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|panic| Poll::Ready(self.on_panic(&*panic)))
+    pub(super) fn contain(
+        &self,
+        session: Option<&Session>,
+        handler: impl FnOnce() -> Poll<Response>,
+    ) -> Poll<Response> {
+        catch_unwind(AssertUnwindSafe(handler))
+            .unwrap_or_else(|panic| Poll::Ready(self.on_panic(session, &*panic)))
     }
 }
 

@@ -25,6 +25,13 @@ enum Fed {
     Reset,
 }
 
+impl Fed {
+    /// What the connection ends for when a body ends so before it is whole.
+    fn cause(&self) -> Cause {
+        if matches!(self, Self::Reset) { Cause::ResetInRequest } else { Cause::ClosedInRequest }
+    }
+}
+
 impl<H: Handler> Serve<H> {
     /// Hands the handler what it asked for of the request's body. Says whether anything new was handed over.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
@@ -53,17 +60,18 @@ impl<H: Handler> Serve<H> {
                 self.shared.stats.count(Event::Abandoned);
                 Err(Cause::ResetInRequest)
             }
-            Ok(Fed::End | Fed::Reset) => {
-                self.fail_body(Intake::on_end);
+            Ok(fed) => {
+                self.fail_body(fed.cause(), Intake::on_end);
                 Ok(true)
             }
         }
     }
 
-    /// The request's body will not be whole. The handler is told, and may still answer.
+    /// The request's body will not be whole, which is what the connection ends for. The handler is told, and may still answer.
     #[cold]
-    pub(super) fn fail_body(&mut self, tell: impl FnOnce(&mut Intake)) {
+    pub(super) fn fail_body(&mut self, cause: Cause, tell: impl FnOnce(&mut Intake)) {
         self.exchange.keeps_alive = false;
+        self.session().conn.end(cause);
         if let Some(intake) = &mut self.intake {
             intake.set_starved(false);
             tell(intake);
@@ -123,8 +131,8 @@ impl<H: Handler> Serve<H> {
         // The timer is not armed anew: whoever drips its body must not keep the connection.
         match self.feed(cx) {
             Ok(Fed::Bytes) => Step::Again,
-            Ok(Fed::End | Fed::Reset) => Step::End(Cause::BodyNotDrained),
             Ok(Fed::Nothing) => Step::Wait,
+            Ok(fed) => Step::End(fed.cause()),
             Err(_) => {
                 self.stage = Stage::Finish { cause: Cause::BodyNotDrained, lingers: true };
                 Step::Again

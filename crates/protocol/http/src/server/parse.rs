@@ -149,7 +149,7 @@ impl<H: Handler> Serve<H> {
         let mut slot = call.take().unwrap_or_else(|| Box::pin(None));
         // The future is made where it is polled, and its output looked at where it is: moving them costs as much as
         // writing a head.
-        let mut polled = shared.contain(|| {
+        let mut polled = shared.contain(self.session.as_ref(), || {
             slot.set(Some(shared.handler.call(request)));
             poll_slot::<H>(&mut slot, cx)
         });

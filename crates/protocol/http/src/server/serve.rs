@@ -351,7 +351,7 @@ impl<H: Handler> Serve<H> {
                     self.session().timer().disarm();
                     return Step::Wait;
                 }
-                self.fail_body(Intake::on_timeout);
+                self.fail_body(Cause::TimeoutRead, Intake::on_timeout);
                 if let Stage::Handler { is_polled, .. } = &mut self.stage {
                     *is_polled = false;
                 }

@@ -1,12 +1,7 @@
 //! What a client's connection can end for, each with a server that plays its part.
 //!
-//! Not here is what a client books as something else than [`Cause`] has it, or with a closer that is not the first:
-//! - A server that closes within a reply is `reset_in_request`, as one that resets is: never `closed_in_request`.
-//! - A server that takes nothing of a request is `timeout_read`: never `timeout_write`.
-//! - A call whose deadline passed is `timeout_read`; only one that was dropped is `cancelled`.
-//! - A connection that the client closes on its own (`body_not_drained`, `parse_desync`, `protocol_error`) counts as closed by
-//!   us also where the server's FIN has come before, and no reactor has told of it yet. The servers here stay until the client
-//!   has gone.
+//! Where a server stays until the client has gone, the client closes first; where its FIN has come before, the server did,
+//! whether anybody has read it or not.
 
 use millstream_base::{Kind, Result};
 use millstream_client::transport::tls::TlsClient;
@@ -214,6 +209,57 @@ pub(super) fn reply_dropped_unread() -> Scene {
     )
 }
 
+/// The server's end lies behind bytes that the client has not read, and never will.
+pub(super) fn reply_dropped_behind_its_end() -> Scene {
+    let is_closed = Gate::new();
+    let closes = is_closed.clone();
+    let script = boxed(move |conn| {
+        conn.read_request();
+        conn.send(PART).half_close();
+        closes.open();
+        conn.read_to_end();
+    });
+    Scene::play(
+        |_| {},
+        vec![script],
+        async |world: &World, url: &str| {
+            let reply = world.client.get(url).send().await.expect("a head");
+            is_closed.wait();
+            drop(reply);
+        },
+    )
+}
+
+pub(super) fn closed_within_a_head() -> Scene {
+    let script = boxed(|conn| {
+        conn.read_request();
+        conn.send("HTTP/1.1 200").half_close().read_to_end();
+    });
+    Scene::play(
+        |_| {},
+        vec![script],
+        async |world: &World, url: &str| {
+            let error = text(world.client.get(url)).await.expect_err("no whole head");
+            assert_eq!(error.kind(), Kind::Closed, "{error}");
+        },
+    )
+}
+
+pub(super) fn closed_within_a_body() -> Scene {
+    let script = boxed(|conn| {
+        conn.read_request();
+        conn.send(PART).half_close().read_to_end();
+    });
+    Scene::play(
+        |_| {},
+        vec![script],
+        async |world: &World, url: &str| {
+            let error = text(world.client.get(url)).await.expect_err("no whole body");
+            assert_eq!(error.kind(), Kind::Closed, "{error}");
+        },
+    )
+}
+
 pub(super) fn nonsense_for_a_reply() -> Scene {
     Scene::play(
         |_| {},
@@ -265,6 +311,43 @@ pub(super) fn silence_for_a_reply() -> Scene {
         let error = text(world.client.get(url)).await.expect_err("no reply");
         assert_eq!(error.kind(), Kind::Timeout, "{error}");
     })
+}
+
+/// More than the kernel takes for a server that does not read.
+pub(super) const LARGE: u64 = 32 << 20;
+
+pub(super) fn request_not_taken() -> Scene {
+    let is_over = Gate::new();
+    let waits = is_over.clone();
+    let change = |options: &mut HttpClientOptions| options.http.first_byte_timeout = ms(50);
+    Scene::play(change, vec![boxed(move |_| waits.wait())], async |world: &World, url: &str| {
+        let call = world.client.post(url).body(vec![b'x'; LARGE as usize]);
+        let error = text(call).await.expect_err("nobody reads it");
+        assert_eq!(error.kind(), Kind::Timeout, "{error}");
+        is_over.open();
+    })
+}
+
+pub(super) fn deadline_of_a_call() -> Scene {
+    Scene::play(
+        |_| {},
+        vec![says_and_waits("")],
+        async |world: &World, url: &str| {
+            let error = text(world.client.get(url).timeout(ms(50))).await.expect_err("no reply");
+            assert_eq!(error.kind(), Kind::Timeout, "{error}");
+        },
+    )
+}
+
+pub(super) fn deadline_within_a_body() -> Scene {
+    Scene::play(
+        |_| {},
+        vec![says_and_waits(PART)],
+        async |world: &World, url: &str| {
+            let error = text(world.client.get(url).total_timeout(ms(50))).await.expect_err("no whole body");
+            assert_eq!(error.kind(), Kind::Timeout, "{error}");
+        },
+    )
 }
 
 pub(super) fn call_dropped() -> Scene {

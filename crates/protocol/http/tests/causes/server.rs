@@ -1,25 +1,24 @@
 //! What a server's connection can end for and a client's does not, each with a client that plays its part.
 //!
-//! Not here is what a server books as something else than [`Cause`] has it:
-//! - A client that closes within a request's body is `body_not_drained`; only within a head it is `closed_in_request`.
-//! - A client that is silent within a body for too long is `body_not_drained` too: never `timeout_read`.
-//! - One that connects and closes without a word is `peer_close_header`.
-//! - A handler that panics is `own_close_header`: never `panic`.
-//! - What an engine that stops at once breaks off is `dropped`: `shutdown` is for those that were idle or got their answer.
+//! A client that connects and closes without a word is `peer_close_header`: no cause is nearer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use millstream_http::server::HttpServer;
-use millstream_http::{Request, Response};
+use millstream_http::{IntoResponse, Request, Response};
 use millstream_peers::{End, Gate, RawConn, eventually};
+use millstream_server::Shutdown;
 use millstream_server::transport::{Cause, ClosedBy, Life, Side};
 
-use super::serving::{SOON, Served};
+use super::serving::{SOON, Served, block_on};
 use super::{Booked, Row};
 
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(super) const TWICE: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(super) const GET_LARGE: &str = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(super) const GET_PANIC: &str = "GET /panic HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(super) const GET_NEVER: &str = "GET /never HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(super) const POST_PART: &str = "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\npart";
 pub(super) const PART: &str = "GET / HTT";
 /// More than the kernel takes for a client that does not read.
 pub(super) const LARGE: u64 = 32 << 20;
@@ -89,11 +88,16 @@ fn check_counts(server: &Served, row: &Row) {
     });
 }
 
-async fn answer(request: Request) -> Response {
-    if request.path() == "/large" {
-        Response::bytes(vec![b'x'; LARGE as usize])
-    } else {
-        Response::text("fine")
+async fn answer(mut request: Request) -> Response {
+    match request.path() {
+        "/large" => Response::bytes(vec![b'x'; LARGE as usize]),
+        "/panic" => panic!("as the test wants"),
+        "/never" => std::future::pending().await,
+        "/read" => match request.bytes().await {
+            Ok(_) => Response::text("fine"),
+            Err(error) => error.into_response(),
+        },
+        _ => Response::text("fine"),
     }
 }
 
@@ -117,6 +121,39 @@ pub(super) fn newcomer_needs_the_place() -> Scene {
 pub(super) fn closed_within_a_head() -> Scene {
     let mut scene = Scene::start(|server| server);
     assert_eq!(scene.connect(PART).half_close().expect_end(), End::Fin);
+    scene
+}
+
+pub(super) fn closed_within_a_body() -> Scene {
+    let mut scene = Scene::start(|server| server);
+    let conn = scene.connect(POST_PART).half_close();
+    assert_eq!(conn.read_response("POST").status, 400);
+    assert_eq!(conn.expect_end(), End::Fin);
+    scene
+}
+
+pub(super) fn body_not_in_time() -> Scene {
+    let mut scene = Scene::start(|server| server.configure(|options| options.read_timeout = SOON));
+    let conn = scene.connect(POST_PART);
+    assert_eq!(conn.read_response("POST").status, 408);
+    assert_eq!(conn.expect_end(), End::Fin);
+    scene.leave()
+}
+
+pub(super) fn handler_panics() -> Scene {
+    let mut scene = Scene::start(|server| server);
+    let conn = scene.connect(GET_PANIC);
+    assert_eq!(conn.read_response("GET").status, 500);
+    assert_eq!(conn.expect_end(), End::Fin);
+    scene.leave()
+}
+
+pub(super) fn engine_stops_at_once() -> Scene {
+    let mut scene = Scene::start(|server| server);
+    scene.connect(GET_NEVER);
+    let lives = scene.server.lives();
+    eventually("the handler is at work", || lives.snapshot().iter().any(|life| life.messages == 1));
+    block_on(scene.server.engine.shutdown(Shutdown::Now));
     scene
 }
 
