@@ -108,6 +108,23 @@ fn announced_idle_timeout_is_read() {
 }
 
 #[test]
+fn announced_number_of_requests_is_read() {
+    let table = [
+        ("max=100", Some(100)),
+        ("timeout=5, max=1", Some(1)),
+        ("MAX = \"0\", timeout=5", Some(0)),
+        ("timeout=5", None),
+        ("max=-1", None),
+        ("max=99999999999999999999", None),
+        ("maximum=3", None),
+    ];
+    for (value, max) in table {
+        let head = parse(&format!("HTTP/1.1 200 OK\r\nKeep-Alive: {value}\r\n\r\n"));
+        assert_eq!(head.keep_alive_max, max, "{value}");
+    }
+}
+
+#[test]
 fn reused_head_keeps_nothing_of_the_last_response() {
     let (mut head, mut progress, limits) = (ResponseHead::new(), Progress::default(), HeadLimits::default());
     let rich = b"HTTP/1.1 101 Switching\r\nKeep-Alive: timeout=5\r\nConnection: upgrade\r\n\r\n";

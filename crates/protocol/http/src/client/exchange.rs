@@ -24,7 +24,7 @@ use super::reply_body::{ReplyBody, Rest};
 use super::upgraded::UpgradedConn;
 use super::wire::{Http1, Sent, WireReply, WireRequest, malformed};
 use crate::Body;
-use crate::codec::{Framing, Parse, Progress, list_items, parse_response};
+use crate::codec::{Framing, Parse, Progress, ResponseHead, list_items, parse_response};
 use crate::server::scratch;
 
 /// One request and its reply's head on one connection.
@@ -292,8 +292,9 @@ impl<'a> Exchange<'a> {
         }
         let is_request_whole = outgoing.is_done();
         // Who asked for the end sends nothing more, whatever the server says (RFC 9112 section 9.6).
-        let is_kept = head.keep_alive && is_request_whole && !asks_to_close(&request);
-        let farewell = (!is_kept).then(|| asked_by(&request));
+        let is_kept =
+            head.keep_alive && head.keep_alive_max != Some(0) && is_request_whole && !asks_to_close(&request);
+        let farewell = (!is_kept).then(|| asked_by(&request, &head));
         let whole_by = request.whole_by;
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
         let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing, deadline));
@@ -338,12 +339,13 @@ fn asks_to_close(request: &WireRequest) -> bool {
     items.any(|item| item.eq_ignore_ascii_case(b"close"))
 }
 
-/// Who asked that the connection ends: we, when the request said so, the caller's own or since its time is over.
+/// Who asked that the connection ends: we, when the request said so, the caller's own or since its time is over; or the server.
 #[cold]
-fn asked_by(request: &WireRequest) -> Cause {
+fn asked_by(request: &WireRequest, head: &ResponseHead) -> Cause {
     match request.is_last {
         true => Cause::Lifetime,
         false if asks_to_close(request) => Cause::OwnCloseHeader,
+        false if head.keep_alive && head.keep_alive_max == Some(0) => Cause::MaxRequestsPeer,
         false => Cause::PeerCloseHeader,
     }
 }

@@ -31,6 +31,9 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// How long the server says it keeps the connection while nothing happens (`Keep-Alive: timeout=`).
     pub keep_alive_timeout: Option<Duration>,
+    /// How many requests the server says it takes on the connection (`Keep-Alive: max=`): Apache counts those to come, Node all
+    /// of them, and both say `Connection: close` with the last. 0 is none, whoever counts.
+    pub keep_alive_max: Option<u64>,
     /// Does the connection speak another protocol from here on: 101, or 2xx to CONNECT?
     pub upgrade: bool,
     reason: Span,
@@ -75,6 +78,7 @@ impl ResponseHead {
         };
         let special = self.fields.take(Side::Response, head, parsed.headers)?;
         self.keep_alive_timeout = special.timeout;
+        self.keep_alive_max = special.max;
         self.upgrade = self.status == StatusCode::SWITCHING_PROTOCOLS
             || (*request_method == Method::CONNECT && self.status.is_success());
         self.decide_body(&special, request_method)

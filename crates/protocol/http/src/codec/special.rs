@@ -20,6 +20,7 @@ pub(crate) struct Special {
     pub(crate) expects_unknown: bool,
     pub(crate) accepts_trailers: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max: Option<u64>,
 }
 
 /// Whose fields they are.
@@ -92,7 +93,8 @@ impl Special {
         } else if side == Side::Request && is(name, b"te") {
             self.accepts_trailers |= list_items(value).any(|item| item.eq_ignore_ascii_case(b"trailers"));
         } else if side == Side::Response && is(name, b"keep-alive") {
-            self.timeout = keep_alive_timeout(value).or(self.timeout);
+            self.timeout = parameter(value, "timeout").map(Duration::from_secs).or(self.timeout);
+            self.max = parameter(value, "max").or(self.max);
         }
     }
 
@@ -103,13 +105,13 @@ impl Special {
     }
 }
 
-/// The `timeout=` parameter of a Keep-Alive field, in whole seconds.
-fn keep_alive_timeout(value: &[u8]) -> Option<Duration> {
+/// A parameter of a Keep-Alive field, a whole number: `timeout` in seconds, `max` in requests.
+fn parameter(value: &[u8], wanted: &str) -> Option<u64> {
     list_items(value).find_map(|item| {
-        let (name, seconds) = item.split_at_checked("timeout".len())?;
-        let seconds = trim_blanks(trim_blanks(seconds).strip_prefix(b"=")?);
-        let seconds = seconds.strip_prefix(b"\"").and_then(|s| s.strip_suffix(b"\"")).unwrap_or(seconds);
-        name.eq_ignore_ascii_case(b"timeout").then(|| parse_length(seconds).ok())?.map(Duration::from_secs)
+        let (name, number) = item.split_at_checked(wanted.len())?;
+        let number = trim_blanks(trim_blanks(number).strip_prefix(b"=")?);
+        let number = number.strip_prefix(b"\"").and_then(|s| s.strip_suffix(b"\"")).unwrap_or(number);
+        name.eq_ignore_ascii_case(wanted.as_bytes()).then(|| parse_length(number).ok())?
     })
 }
 

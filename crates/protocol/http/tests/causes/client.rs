@@ -20,6 +20,7 @@ use super::{Booked, Row};
 pub(super) const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 pub(super) const LAST: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlast";
 const LAST_BODY: &str = "last";
+pub(super) const ENOUGH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nKeep-Alive: max=0\r\n\r\nlast";
 /// More is missing than a connection is worth.
 pub(super) const PART: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\npart";
 pub(super) const NONSENSE: &str = "220 mail.example ESMTP\r\n";
@@ -189,6 +190,14 @@ pub(super) fn caller_says_close() -> Scene {
             farewell.call(world.client.get(url).header("connection", "close")).await;
         },
     )
+}
+
+pub(super) fn server_takes_no_more() -> Scene {
+    let has_end = boxed(|conn| {
+        conn.read_request();
+        conn.send(ENOUGH).half_close().read_to_end();
+    });
+    Scene::play(|_| {}, vec![has_end], get)
 }
 
 pub(super) fn lifetime_is_over() -> Scene {

@@ -92,6 +92,7 @@ const CLIENT: &[Case<client::Scene>] = &[
     (Row::client(C::IdleTimeoutPeer, Peer, 1).bytes(of(client::FINE), ONE), client::closed_while_idle),
     (Row::client(C::PeerCloseHeader, Peer, 1).bytes(of(client::LAST), ONE), client::server_says_close),
     (Row::client(C::OwnCloseHeader, Peer, 1).bytes(of(client::LAST), ONE), client::caller_says_close),
+    (Row::client(C::MaxRequestsPeer, Peer, 1).bytes(of(client::ENOUGH), ONE), client::server_takes_no_more),
     (Row::client(C::Lifetime, Peer, 1).bytes(of(client::LAST), ONE), client::lifetime_is_over),
     (Row::client(C::BodyNotDrained, Us, 1).bytes(of(client::PART), ONE), client::reply_dropped_unread),
     (
@@ -138,10 +139,10 @@ const SERVER: &[Case<server::Scene>] = &[
 ];
 
 /// What no path of HTTP/1.1 books yet, and why.
-const NOWHERE: &[(Cause, &str)] = &[
-    (C::MaxRequestsPeer, "`Keep-Alive: max=n` is not read: the server's own `Connection: close` ends it"),
-    (C::ConnectRaceSurplus, "a socket that lost the race is closed before it is a connection with a record"),
-];
+const NOWHERE: &[(Cause, &str)] = &[(
+    C::ConnectRaceSurplus,
+    "a socket that lost the race is closed before it is a connection with a record",
+)];
 
 #[test]
 fn each_cause_is_produced_somewhere_or_its_absence_has_a_reason() {
