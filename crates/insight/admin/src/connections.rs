@@ -114,6 +114,9 @@ struct Listed {
     /// What the TLS handshake took; with TLS only.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_seconds: Option<f64>,
+    /// Where in the program the call was made whose reply is being read, as `src/fetch.rs:12:5`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     /// Why it ends, once that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
@@ -179,6 +182,7 @@ impl Listed {
             tls: !life.tls_time.is_zero(),
             connect_seconds: known(life.connect_time),
             tls_seconds: known(life.tls_time),
+            owner: life.owner.filter(|_| life.state == ConnState::Busy).map(ToString::to_string),
             cause: life.cause.map(millstream_http::server::transport::Cause::name),
             closed_by: life.closed_by.map(millstream_http::server::transport::ClosedBy::name),
         }

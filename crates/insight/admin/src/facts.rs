@@ -1,11 +1,12 @@
 //! What the ledger of an engine tells the doctor: the difference between two looks at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_doctor::{EngineFacts, TargetFacts};
+use millstream_base::ConnId;
+use millstream_doctor::{EngineFacts, Held, TargetFacts, closed_by_peers};
 use millstream_http::server::transport::{
     AccountSnapshot, Cause, ClosedBy, ConnState, EndRecord, LifeSnapshot, LifeTable, Side,
 };
@@ -14,12 +15,15 @@ use millstream_http::server::transport::{
 pub(crate) struct Look {
     at: Instant,
     accounts: BTreeMap<Arc<str>, AccountSnapshot>,
+    /// What the connections in use had received.
+    in_use: HashMap<ConnId, u64>,
 }
 
 impl Look {
     pub(crate) fn at(lives: &LifeTable) -> Self {
         let accounts = lives.ledger().into_iter().map(|account| (account.target.clone(), account));
-        Self { at: Instant::now(), accounts: accounts.collect() }
+        let in_use = in_use(lives).into_iter().map(|life| (life.id, life.bytes_in));
+        Self { at: Instant::now(), accounts: accounts.collect(), in_use: in_use.collect() }
     }
 
     /// What happened from then on. What only single records tell (connect times, requests at the peer's close) is that of the
@@ -38,8 +42,37 @@ impl Look {
             target.connect_call_baseline_us = ports.map(|ports| micros(ports.best_search_time).max(1));
             facts.targets.push(target);
         }
+        facts.held = self.held(lives, now);
         facts
     }
+
+    /// Connections that were in use all the time, gave nothing, and whose peers have closed. Nothing where the kernel does not
+    /// say: the doctor says then that it can't look.
+    fn held(&self, lives: &LifeTable, now: Instant) -> Vec<Held> {
+        let rests =
+            |life: &LifeSnapshot| life.changed < self.at && self.in_use.get(&life.id) == Some(&life.bytes_in);
+        let resting: Vec<_> = in_use(lives).into_iter().filter(rests).collect();
+        if resting.is_empty() {
+            return Vec::new();
+        }
+        let closed = closed_by_peers().unwrap_or_default();
+        let held = |life: &LifeSnapshot| {
+            let (Some(local), Some(remote)) = (life.local.as_tcp(), life.peer.as_tcp()) else { return None };
+            closed.contains(&(local, remote)).then(|| {
+                let mut held = Held::default();
+                (held.local, held.remote) = (local.to_string(), remote.to_string());
+                held.held_ms = millis(now.saturating_duration_since(life.changed));
+                held.owner = life.owner.map(ToString::to_string).unwrap_or_default();
+                held
+            })
+        };
+        resting.iter().filter_map(held).collect()
+    }
+}
+
+/// Our connections to others that carry a call.
+fn in_use(lives: &LifeTable) -> Vec<LifeSnapshot> {
+    lives.select(usize::MAX, |life| life.side() == Side::Client && life.state() == ConnState::Busy)
 }
 
 fn target(

@@ -74,6 +74,42 @@ fn health_is_ok_while_the_engine_runs() {
     assert!(health["uptime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
 }
 
+/// A reply that is kept and not read, behind which the server has closed.
+#[test]
+fn doctor_names_the_calls_whose_replies_are_kept_and_not_read() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let server = Scripted::always(|_, conn: &mut RawConn| {
+        conn.read_request();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart").half_close().read_to_end();
+    });
+    let (client, url) = (HttpClient::new(&engine), format!("http://{}/", server.address()));
+    let call = async || client.get(url.as_str()).send().await.expect("a head");
+    let line = line!() - 1;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut kept = Vec::new();
+    runtime.block_on(async {
+        for _ in 0..5 {
+            kept.push(call().await);
+        }
+    });
+    let report = json(admin.local_addr(), "/doctor");
+    let remote = server.address().to_string();
+    let found = report["diagnoses"].as_array().expect("a list").iter().find(|one| {
+        one["rule"] == "close-wait-leak" && one["endpoint"].as_str().is_some_and(|at| at.ends_with(&remote))
+    });
+    let found = found.unwrap_or_else(|| panic!("not told: {report}"));
+    let place = format!("{}:{line}:", file!());
+    let is_named = |line: &Value| {
+        line.as_str().is_some_and(|line| line.starts_with("5 kept, and not read") && line.contains(&place))
+    };
+    assert!(found["evidence"].as_array().expect("a list").iter().any(is_named), "{found}");
+    let busy = json(admin.local_addr(), "/connections?state=busy&side=client");
+    let owners = busy["connections"].as_array().expect("a list").iter().map(|one| one["owner"].to_string());
+    assert_eq!(owners.filter(|owner| owner.contains(&place)).count(), 5, "{busy}");
+    drop(kept);
+}
+
 #[test]
 fn health_says_503_while_draining_and_after() {
     let engine = engine(1);

@@ -13,8 +13,25 @@ pub struct EngineFacts {
     pub targets: Vec<TargetFacts>,
     /// Addresses that could not be listened on: somebody has them (EADDRINUSE). `None` when the engine does not say.
     pub listen_refused: Option<Vec<String>>,
+    /// Connections in CLOSE_WAIT that somebody in the program still has, and has read nothing from all the time.
+    pub held: Vec<Held>,
     /// How often a socket could not be made for want of descriptors (EMFILE, ENFILE).
     pub descriptors_refused: u64,
+}
+
+/// A connection that its peer has closed while the program keeps something of it, as a reply that nobody reads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Held {
+    /// Its local end.
+    pub local: String,
+    /// Its remote end, as [`Endpoint::remote`](crate::Endpoint::remote) spells it.
+    pub remote: String,
+    /// For how long it has been kept.
+    pub held_ms: u64,
+    /// Where in the program the call was made, as `src/fetch.rs:12:5`; empty if not known.
+    pub owner: String,
 }
 
 /// What happened with one target.

@@ -23,10 +23,10 @@ mod tuning;
 mod view;
 
 pub use diagnosis::{Diagnosis, Remedy, RemedyKind, Setting, Severity};
-pub use engine::{EngineFacts, TargetFacts};
+pub use engine::{EngineFacts, Held, TargetFacts};
 pub use observation::{
     Confidence, Descriptors, EXPIRY_STEP_S, Endpoint, Holder, Listener, Observation, Sample, Side, States,
 };
-pub use observe::Observer;
+pub use observe::{Observer, closed_by_peers};
 pub use report::{EndpointRow, Host, NotChecked, Report, Verdict};
 pub use tuning::{Change, Revert};

@@ -6,8 +6,9 @@
 //! 2. `verdict` and `first` go from unset to set once: the first to set them wins.
 //! 3. The record leaves its table once, when the `Conn` is dropped ([`LifeRef`]); only then is it counted as ended.
 
-use std::sync::Arc;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream_base::ConnId;
@@ -51,6 +52,7 @@ pub struct Life {
     first: AtomicU8,
     /// `Cause` + 1; 0 while nobody said why.
     verdict: AtomicU8,
+    owner: Mutex<Option<&'static Location<'static>>>,
 }
 
 /// What is known when a connection opens.
@@ -109,6 +111,7 @@ impl Life {
             was: AtomicU8::new(ConnState::Opening as u8),
             first: AtomicU8::new(0),
             verdict: AtomicU8::new(0),
+            owner: Mutex::new(None),
         }
     }
 
@@ -171,6 +174,17 @@ impl Life {
     pub fn set_state(&self, state: ConnState, now: Instant) {
         self.state.store(state as u8, Relaxed);
         self.changed_us.store(micros_of(now).max(1), Relaxed);
+    }
+
+    /// Where in the program it was lent to something that is kept, as a reply's body that is read later: whoever leaks that is
+    /// found so (connections.md F14).
+    pub fn set_owner(&self, owner: &'static Location<'static>) {
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+    }
+
+    /// What [`set_owner`](Self::set_owner) was told last; it holds while a message is under way.
+    pub fn owner(&self) -> Option<&'static Location<'static>> {
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the state changed last.
@@ -303,6 +317,7 @@ impl Life {
             cause: self.cause(),
             closed_by: self.closed_by(),
             ended,
+            owner: self.owner(),
         }
     }
 }
@@ -343,6 +358,8 @@ pub struct LifeSnapshot {
     pub closed_by: Option<ClosedBy>,
     /// When it was gone.
     pub ended: Option<Instant>,
+    /// Where it was lent to something that is kept, last.
+    pub owner: Option<&'static Location<'static>>,
 }
 
 /// The one reference whose drop ends the record: rule 3.

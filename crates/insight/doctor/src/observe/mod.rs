@@ -1,5 +1,6 @@
 //! Looking at the host: dumps, counters, settings and processes become an [`Observation`].
 
+mod close_wait;
 mod descriptors;
 mod dump;
 mod gather;
@@ -16,6 +17,7 @@ use millstream_base::Error;
 
 use crate::engine::EngineFacts;
 use crate::observation::{Observation, Sample};
+pub use close_wait::closed_by_peers;
 use millstream_sockets::Diag;
 use owners::Owners;
 use socket::{Ports, Socket, State};

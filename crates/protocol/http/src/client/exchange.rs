@@ -287,6 +287,7 @@ impl<'a> Exchange<'a> {
         let is_reused = self.lease.is_reused();
         let Self { protocol, lease, request, mut outgoing, input, head, deadline, .. } = self;
         if head.upgrade {
+            lease.conn().life().set_owner(request.caller);
             let upgraded = Some(Box::new(UpgradedConn::new(lease, input.into())));
             return WireReply { head, body: Body::empty(), upgraded, is_reused, sent: None };
         }
@@ -295,7 +296,7 @@ impl<'a> Exchange<'a> {
         let is_kept =
             head.keep_alive && head.keep_alive_max != Some(0) && is_request_whole && !asks_to_close(&request);
         let farewell = (!is_kept).then(|| asked_by(&request, &head));
-        let whole_by = request.whole_by;
+        let (whole_by, caller) = (request.whole_by, request.caller);
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
         let sent = head.status.is_redirection().then(|| Sent::new(request, &mut outgoing, deadline));
         let body = match whole_body(head.framing, &input) {
@@ -304,6 +305,7 @@ impl<'a> Exchange<'a> {
                 if is_empty { Body::empty() } else { Body::from(Bytes::from(input)) }
             }
             None => {
+                lease.conn().life().set_owner(caller);
                 let goes_on = !is_request_whole && head.keep_alive && head.status.is_success();
                 let outgoing = goes_on.then(|| Box::new(outgoing));
                 let read_timeout = protocol.read_timeout;

@@ -100,6 +100,7 @@ impl HttpClient {
     }
 
     /// A request with this method.
+    #[track_caller]
     pub fn request<U>(&self, method: Method, url: U) -> RequestBuilder
     where
         U: TryInto<Url, Error = Error>,
@@ -108,31 +109,37 @@ impl HttpClient {
     }
 
     /// A GET request.
+    #[track_caller]
     pub fn get<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
     /// A HEAD request.
+    #[track_caller]
     pub fn head<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
     /// A POST request.
+    #[track_caller]
     pub fn post<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
     /// A PUT request.
+    #[track_caller]
     pub fn put<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
     /// A PATCH request.
+    #[track_caller]
     pub fn patch<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
     /// A DELETE request.
+    #[track_caller]
     pub fn delete<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }

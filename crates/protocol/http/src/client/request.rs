@@ -1,5 +1,6 @@
 //! A request in the making.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use http::header::{
@@ -33,10 +34,13 @@ pub(crate) struct ClientRequest {
 }
 
 impl RequestBuilder {
+    #[track_caller]
     pub(crate) fn new(client: HttpClient, method: Method, url: Result<Url>) -> Self {
+        let caller = Location::caller();
         let request = url.map(|url| {
             let mut wire =
                 Box::new(WireRequest::new(method, url.shared_target(), url.origin().host_field().clone()));
+            wire.caller = caller;
             wire.headers.append(ACCEPT, HeaderValue::from_static("*/*"));
             if let Some(agent) = &client.options().user_agent {
                 wire.headers.append(USER_AGENT, agent.clone());

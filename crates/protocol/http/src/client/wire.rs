@@ -1,5 +1,6 @@
 //! HTTP/1 as a protocol of a [`millstream_client::Client`]: requests and replies as they are on the wire.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct WireRequest {
     pub(crate) accepts_coding: bool,
     /// Whether its connection ends with it, so that the server is asked to close.
     pub(crate) is_last: bool,
+    /// Where in the program it was made.
+    pub(crate) caller: &'static Location<'static>,
     /// When the reply's body must be whole.
     pub(crate) whole_by: Option<Deadline>,
     /// The body.
@@ -73,6 +76,7 @@ pub struct WireRequest {
 
 impl WireRequest {
     /// A request without fields and body.
+    #[track_caller]
     pub fn new(method: Method, target: impl Into<Arc<str>>, host: HeaderValue) -> Self {
         let (headers, own, body) = (Headers::new(), Headers::new(), Body::empty());
         Self {
@@ -83,6 +87,7 @@ impl WireRequest {
             own,
             accepts_coding: false,
             is_last: false,
+            caller: Location::caller(),
             whole_by: None,
             body,
             is_idempotent: None,
