@@ -199,6 +199,17 @@ fn thousand_callers_without_a_port_make_a_handful_of_connects_and_are_served_whe
                     eprintln!("call {number} was served {:?} after the ports came free", freed.elapsed());
                 }
             }
+            // The same calls, with the same connections: what serving them takes.
+            let begun = Instant::now();
+            let calls: Vec<_> =
+                (0..1000).map(|_| tokio::spawn(world.client.get(url(address, "/")).send())).collect();
+            for call in calls {
+                assert_eq!(
+                    call.await.expect("no panic").expect("served").text().await.expect("text"),
+                    "hello"
+                );
+            }
+            eprintln!("the same calls with the same connections took {:?}", begun.elapsed());
         });
         let open = world.client.pool_stats().open;
         assert!((1..=10).contains(&open), "{open} connections on ten ports");
