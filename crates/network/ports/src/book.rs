@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use millstream_sockets::{Diag, Query, Result, State, Sysctls, TimerKind};
 
 use crate::budget::{Seen, TIME_WAIT, Terms};
+use crate::local_ports::DEFAULT_RANGE;
 use crate::takeover::{self, REFUSED_FOR, Takeover};
 use crate::{Budget, BudgetSnapshot, Left, Level, LocalPorts};
 
@@ -378,9 +379,6 @@ fn middle(range: RangeInclusive<u16>) -> u16 {
     let half = (range.end() - range.start()) / 2;
     range.start().saturating_add(half).saturating_add(1)
 }
-
-/// Linux's default (`inet_init_net`, net/ipv4/af_inet.c).
-const DEFAULT_RANGE: RangeInclusive<u16> = 32_768..=60_999;
 
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(NEVER - 1)

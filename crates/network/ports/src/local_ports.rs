@@ -1,5 +1,7 @@
 //! How many ports there are to choose from.
 
+use std::ops::RangeInclusive;
+
 use millstream_sockets::Sysctls;
 
 /// The local ports that the kernel chooses from.
@@ -21,9 +23,12 @@ pub struct LocalPorts {
 /// other programs want some too.
 pub const SHARE_PERCENT: u32 = 45;
 
+/// Linux's default (`inet_init_net`, net/ipv4/af_inet.c).
+pub(crate) const DEFAULT_RANGE: RangeInclusive<u16> = 32_768..=60_999;
+
 impl LocalPorts {
-    /// Linux's default: 32768 to 60999 (`inet_init_net`, net/ipv4/af_inet.c).
-    pub const DEFAULT: Self = Self { count: 28_232 };
+    /// As many as Linux has by default.
+    pub const DEFAULT: Self = Self { count: (*DEFAULT_RANGE.end() - *DEFAULT_RANGE.start()) as u32 + 1 };
 
     /// Those of this thread's network namespace: `ip_local_port_range` without `ip_local_reserved_ports`. Where that can't be
     /// read, as many as Linux has by default.

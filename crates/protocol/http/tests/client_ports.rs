@@ -16,7 +16,7 @@ use millstream_base::registry::Value;
 use millstream_base::{Kind, Seen};
 use millstream_client::transport::{Opener, Side};
 use millstream_http::HttpClient;
-use millstream_http::client::ResetIdle;
+use millstream_http::client::{RequestBuilder, ResetIdle};
 use millstream_peers::eventually;
 use millstream_peers::netns::{Namespace, SERVER};
 use millstream_peers::nginx::{Nginx, NginxConfig};
@@ -25,7 +25,6 @@ use millstream_peers::raise_open_files;
 use millstream_peers::{RawConn, Scripted};
 use millstream_ports::{Level, Shortage};
 use millstream_sockets::{Diag, Query};
-use tokio::sync::Semaphore;
 
 fn nginx(requests: u64) -> Result<Nginx, millstream_peers::Skip> {
     NginxConfig::new().answer("hello").keepalive_requests(requests).directive("access_log off").start()
@@ -33,32 +32,10 @@ fn nginx(requests: u64) -> Result<Nginx, millstream_peers::Skip> {
 
 /// So many requests by so many callers; what failed.
 async fn fetch(client: &HttpClient, url: &str, requests: usize, callers: usize, closes: bool) -> Vec<String> {
-    let left = Arc::new(Semaphore::new(requests));
-    let calls = (0..callers).map(|_| {
-        let (client, url, left) = (client.clone(), url.to_owned(), left.clone());
-        tokio::spawn(async move {
-            let mut failed = Vec::new();
-            while let Ok(permit) = left.try_acquire() {
-                permit.forget();
-                let mut request = client.get(url.as_str());
-                if closes {
-                    request = request.header("connection", "close");
-                }
-                let text = async { request.send().await?.text().await };
-                match text.await {
-                    Ok(text) => assert_eq!(text, "hello"),
-                    Err(error) => failed.push(error.to_string()),
-                }
-            }
-            failed
-        })
-    });
-    let calls: Vec<_> = calls.collect();
-    let mut failed = Vec::new();
-    for call in calls {
-        failed.extend(call.await.expect("no panic"));
-    }
-    failed
+    let change = move |request: RequestBuilder| {
+        if closes { request.header("connection", "close") } else { request }
+    };
+    client_world::fetch(client, url, requests, callers, change).await
 }
 
 /// 2,000 requests from this many callers, in a namespace of their own: what a client that ends leaves in TIME_WAIT is not

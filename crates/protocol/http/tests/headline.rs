@@ -4,46 +4,14 @@
 mod client_world;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use client_world::{World, block_on, url};
+use client_world::{World, block_on, fetch, url};
 use millstream_client::transport::{ClosedBy, Side};
-use millstream_http::HttpClient;
 use millstream_peers::netns::Namespace;
 use millstream_peers::nginx::NginxConfig;
 use millstream_peers::{eventually, or_skip, raise_open_files};
 use millstream_sockets::{Counters, Diag, Query, State};
-use tokio::sync::Semaphore;
-
-/// So many requests from so many callers, each with pauses of its own between them; what failed.
-async fn fetch(client: &HttpClient, url: &str, requests: usize, callers: usize) -> Vec<String> {
-    let left = Arc::new(Semaphore::new(requests));
-    let calls = (0..callers).map(|caller| {
-        let (client, url, left) = (client.clone(), url.to_owned(), left.clone());
-        tokio::spawn(async move {
-            let (mut failed, mut dice) = (Vec::new(), caller * 7 + 1);
-            while let Ok(permit) = left.try_acquire() {
-                permit.forget();
-                match client.get(url.as_str()).send().await {
-                    Ok(reply) => assert_eq!(reply.text().await.expect("text"), "hello"),
-                    Err(error) => failed.push(error.to_string()),
-                }
-                dice = dice * 1_103_515_245 % 2_147_483_647;
-                for _ in 0..dice % 8 {
-                    tokio::task::yield_now().await;
-                }
-            }
-            failed
-        })
-    });
-    let calls: Vec<_> = calls.collect();
-    let mut failed = Vec::new();
-    for call in calls {
-        failed.extend(call.await.expect("no panic"));
-    }
-    failed
-}
 
 /// Sockets in TIME_WAIT whose own port is this one, and those whose peer's is.
 fn time_wait(port: u16) -> (u64, u64) {
@@ -71,7 +39,8 @@ fn hundred_thousand_requests_on_a_hundred_ports_and_every_connection_is_explaine
         let before = Counters::read().expect("counters");
         let world = World::new();
         block_on(async {
-            let failed = fetch(&world.client, &url(nginx.address(), "/"), 100_000, 64).await;
+            let failed =
+                fetch(&world.client, &url(nginx.address(), "/"), 100_000, 64, |request| request).await;
             assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
             world.client.close_idle();
         });

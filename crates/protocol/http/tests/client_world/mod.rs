@@ -2,12 +2,15 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_client::Engine;
 use millstream_client::transport::{Cause, LifeTable, Opener, Side};
-use millstream_http::{HttpClient, client::HttpClientOptions};
+use millstream_http::HttpClient;
+use millstream_http::client::{HttpClientOptions, RequestBuilder};
 use millstream_peers::RawConn;
+use tokio::sync::Semaphore;
 
 /// An engine and a client on it.
 pub struct World {
@@ -45,6 +48,42 @@ impl World {
     pub fn ended(&self, cause: Cause) -> u64 {
         self.lives.counts().ended_by_cause(cause)
     }
+}
+
+/// So many GETs from so many callers, each with pauses of its own between them, answered with "hello"; what failed.
+pub async fn fetch(
+    client: &HttpClient,
+    url: &str,
+    requests: usize,
+    callers: usize,
+    change: impl Fn(RequestBuilder) -> RequestBuilder + Copy + Send + Sync + 'static,
+) -> Vec<String> {
+    let left = Arc::new(Semaphore::new(requests));
+    let calls = (0..callers).map(|caller| {
+        let (client, url, left) = (client.clone(), url.to_owned(), left.clone());
+        tokio::spawn(async move {
+            let (mut failed, mut dice) = (Vec::new(), caller * 7 + 1);
+            while let Ok(permit) = left.try_acquire() {
+                permit.forget();
+                let text = async { change(client.get(url.as_str())).send().await?.text().await };
+                match text.await {
+                    Ok(text) => assert_eq!(text, "hello"),
+                    Err(error) => failed.push(error.to_string()),
+                }
+                dice = dice * 1_103_515_245 % 2_147_483_647;
+                for _ in 0..dice % 8 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            failed
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut failed = Vec::new();
+    for call in calls {
+        failed.extend(call.await.expect("no panic"));
+    }
+    failed
 }
 
 /// A URL of this server.
