@@ -83,7 +83,7 @@ async fn open_here<P: Protocol>(
         }
         Err(error) => {
             if error.kind() == Kind::PortsExhausted && opener != Opener::Prewarm {
-                permit.withdraw(); // the gate's keeper gives it back
+                shared.gates.of(target).withdraw(permit, shared.max_open);
             }
             Err(error.with_seen(Seen::No))
         }

@@ -11,6 +11,8 @@
 //!    likewise.
 //! 4. Each closing raises the count of closings. The keeper opens the gate only if none came since it looked: so there is one
 //!    keeper while a gate is closed, and none else.
+//! 5. With an open gate the pool's limit is whole again: the keeper raises it behind the opening, and whoever takes a place out
+//!    behind that, refused while the gate was closed, puts the limit back. Else callers would wait that nobody lets in.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -18,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind, Origin, Phase, Seen};
-use millstream_pool::{Bucket, Pooled};
+use millstream_pool::{Bucket, Permit, Pooled};
 use millstream_ports::{Level, Ports, Shortage};
 use millstream_runtime::{Worker, now, spawn_local};
 
@@ -175,16 +177,27 @@ impl Gate {
 
     /// Opens the gate, unless it was closed again since `closings` were counted.
     fn open<S: Pooled>(&self, closings: u64, bucket: &Arc<Bucket<S>>, max_open: usize) -> bool {
-        // First: a place that is taken out later lowers the limit again, and its closing was counted before that.
-        bucket.set_max_open(max_open);
-        let mut known = self.lock();
-        if known.closings != closings {
-            return false;
+        {
+            let mut known = self.lock();
+            if known.closings != closings {
+                return false;
+            }
+            *known = Known { closings, ..Known::default() };
+            self.is_short.store(false, Relaxed);
+            self.is_closed.store(false, Relaxed);
         }
-        *known = Known { closings, ..Known::default() };
-        self.is_short.store(false, Relaxed);
-        self.is_closed.store(false, Relaxed);
+        // Rule 5: behind the opening. Who takes a place out behind this sees that the gate is open: both hold the queue's lock.
+        bucket.set_max_open(max_open);
         true
+    }
+
+    /// Takes a dial's place out of the pool: rules 1 and 5.
+    pub(crate) fn withdraw<S: Pooled>(&self, permit: Permit<S>, max_open: usize) {
+        let bucket = permit.bucket().clone();
+        permit.withdraw();
+        if !self.is_closed() {
+            bucket.set_max_open(max_open);
+        }
     }
 
     /// What the kernel's list says, asked on a thread of its own: the address with the most free ports.
@@ -215,5 +228,41 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_pool::{EvictCause, Grant, Pool, PoolOptions};
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Pooled for Nothing {
+        fn is_usable(&mut self) -> bool {
+            true
+        }
+
+        fn evicted(self, _cause: EvictCause) {}
+    }
+
+    /// A dial that was refused while the gate was closed takes its place out when the gate has opened, and its keeper gone.
+    #[test]
+    fn place_withdrawn_behind_an_open_gate_is_put_back() {
+        let mut options = PoolOptions::default();
+        options.max_open = 1;
+        let pool = Pool::<&str, Nothing>::new(options);
+        let (bucket, gate) = (pool.bucket(&"here"), Gate::default());
+        let permit = || bucket.try_reserve().expect("there is a place");
+        gate.is_closed.store(true, Relaxed);
+        gate.withdraw(permit(), 1);
+        assert_eq!((bucket.max_open(), bucket.places()), (0, 0), "the keeper gives it back");
+        assert!(gate.open(0, &bucket, 1) && !gate.is_closed());
+        gate.withdraw(permit(), 1);
+        assert_eq!((bucket.max_open(), bucket.places()), (1, 0), "nobody else would");
+        let mut checkout = std::pin::pin!(bucket.checkout(0, Instant::now()));
+        let polled = checkout.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert!(matches!(polled, std::task::Poll::Ready(Ok(Grant::Dial(_)))));
     }
 }
