@@ -40,6 +40,7 @@ mod eyeballs;
 mod ledger;
 mod life;
 mod listen;
+mod owners;
 mod socket;
 mod stream;
 mod table;

@@ -7,8 +7,8 @@
 //! 3. The record leaves its table once, when the `Conn` is dropped ([`LifeRef`]); only then is it counted as ended.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use millstream_base::ConnId;
@@ -17,7 +17,7 @@ use millstream_runtime::{micros_of, moment_of};
 
 use crate::ledger::{Account, EndRecord};
 use crate::table::LifeTable;
-use crate::{Addr, Cause, ClosedBy, ConnState, Opener, Side};
+use crate::{Addr, Cause, ClosedBy, ConnState, Opener, Side, owners};
 
 /// The record of one connection, shared between the connection and whoever looks at it.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub struct Life {
     ended_us: AtomicU64,
     connect_us: AtomicU32,
     tls_us: AtomicU32,
-    seat: Seat,
+    shard: u16,
+    index: u32,
     account: Option<Arc<Account>>,
     /// Where its port is counted.
     budget: Option<Arc<Budget>>,
@@ -52,7 +53,8 @@ pub struct Life {
     first: AtomicU8,
     /// `Cause` + 1; 0 while nobody said why.
     verdict: AtomicU8,
-    owner: Mutex<Option<&'static Location<'static>>>,
+    /// As [`owners`] numbers it; 0 if nobody said.
+    owner: AtomicU16,
 }
 
 /// What is known when a connection opens.
@@ -100,7 +102,8 @@ impl Life {
             ended_us: AtomicU64::new(0),
             connect_us: AtomicU32::new(0),
             tls_us: AtomicU32::new(0),
-            seat,
+            shard: seat.shard,
+            index: seat.index,
             account: opening.account,
             budget: opening.budget,
             replaces: replaces.map_or(0, |cause| cause as u8 + 1),
@@ -111,7 +114,7 @@ impl Life {
             was: AtomicU8::new(ConnState::Opening as u8),
             first: AtomicU8::new(0),
             verdict: AtomicU8::new(0),
-            owner: Mutex::new(None),
+            owner: AtomicU16::new(0),
         }
     }
 
@@ -179,12 +182,12 @@ impl Life {
     /// Where in the program it was lent to something that is kept, as a reply's body that is read later: whoever leaks that is
     /// found so (connections.md F14).
     pub fn set_owner(&self, owner: &'static Location<'static>) {
-        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+        self.owner.store(owners::number_of(owner), Relaxed);
     }
 
     /// What [`set_owner`](Self::set_owner) was told last; it holds while a message is under way.
     pub fn owner(&self) -> Option<&'static Location<'static>> {
-        *self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+        owners::place_of(self.owner.load(Relaxed))
     }
 
     /// When the state changed last.
@@ -244,7 +247,7 @@ impl Life {
     }
 
     pub(crate) fn seat(&self) -> Seat {
-        self.seat
+        Seat { shard: self.shard, index: self.index }
     }
 
     /// The table it is in.
