@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::effect::{Effect, Expected};
 use crate::observation::Side;
 
 /// How bad it is.
@@ -64,10 +65,13 @@ pub struct Remedy {
     pub kind: RemedyKind,
     /// What to do.
     pub text: String,
-    /// What it will change, in numbers.
+    /// What it will change, in words, and in numbers where there are some.
     pub expected: String,
     /// How to see that it did.
     pub check: String,
+    /// The number that will change, if the words hold one that a report shows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub effect: Option<Effect>,
     /// The setting, if it is one that can be applied as it stands.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub setting: Option<Setting>,
@@ -88,7 +92,7 @@ pub struct Setting {
 impl Remedy {
     pub(crate) fn code(
         text: impl Into<String>,
-        expected: impl Into<String>,
+        expected: impl Into<Expected>,
         check: impl Into<String>,
     ) -> Self {
         Self::of(RemedyKind::Code, text.into(), expected.into(), check.into())
@@ -96,7 +100,7 @@ impl Remedy {
 
     pub(crate) fn configuration(
         text: impl Into<String>,
-        expected: impl Into<String>,
+        expected: impl Into<Expected>,
         check: impl Into<String>,
     ) -> Self {
         Self::of(RemedyKind::Configuration, text.into(), expected.into(), check.into())
@@ -106,7 +110,7 @@ impl Remedy {
     pub(crate) fn sysctl(
         (name, now, proposed): (&str, Option<u64>, String),
         why: &str,
-        expected: impl Into<String>,
+        expected: impl Into<Expected>,
         check: impl Into<String>,
     ) -> Self {
         let text = format!("sysctl -w {name}={proposed} (needs root): {why}");
@@ -115,7 +119,8 @@ impl Remedy {
         Self { setting, ..Self::of(RemedyKind::Sysctl, text, expected.into(), check.into()) }
     }
 
-    fn of(kind: RemedyKind, text: String, expected: String, check: String) -> Self {
-        Self { kind, text, expected, check, setting: None }
+    fn of(kind: RemedyKind, text: String, expected: Expected, check: String) -> Self {
+        let Expected { words, effect } = expected;
+        Self { kind, text, expected: words, check, effect, setting: None }
     }
 }

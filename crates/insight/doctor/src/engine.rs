@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::effect::hundredths;
+
 /// The facts of one engine over the time of the observation. All counts are of that time alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -77,4 +79,11 @@ pub struct TargetFacts {
     pub reset_after_request: u64,
     /// Connections opened in each second.
     pub opens: Vec<u32>,
+}
+
+impl TargetFacts {
+    /// How many of a thousand calls on reused connections failed; none without such calls.
+    pub(crate) fn failures_per_thousand(&self) -> Option<f64> {
+        (self.reused > 0).then(|| hundredths(self.reused_failed as f64 * 1000.0 / self.reused as f64))
+    }
 }

@@ -25,6 +25,10 @@ pub struct Observation {
     pub engine: Option<EngineFacts>,
     /// What could not be seen, in sentences.
     pub unseen: Vec<String>,
+    /// When it ended, in seconds since 1970 by the clock on the wall; none if nobody says.
+    pub made_at: Option<u64>,
+    /// The only address whose connections were looked at; none if all were.
+    pub only: Option<String>,
 }
 
 impl Observation {
@@ -69,6 +73,16 @@ pub enum Side {
     Listening,
 }
 
+impl Side {
+    /// Both ends in one word.
+    pub(crate) fn between(self, local: &str, remote: &str) -> String {
+        match self {
+            Self::Connecting => format!("{local} -> {remote}"),
+            Self::Listening => format!("{local} <- {remote}"),
+        }
+    }
+}
+
 /// The sockets between one local address and one remote end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -107,10 +121,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Both ends in one word, as diagnoses name it.
     pub fn name(&self) -> String {
-        match self.side {
-            Side::Connecting => format!("{} -> {}", self.local, self.remote),
-            Side::Listening => format!("{} <- {}", self.local, self.remote),
-        }
+        self.side.between(&self.local, &self.remote)
     }
 
     /// How many new TIME_WAIT a second, by the youngest five seconds of the expiries.

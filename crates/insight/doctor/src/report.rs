@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use millstream_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Comparison;
 use crate::diagnosis::{Diagnosis, Severity};
-use crate::observation::{Holder, Observation, Sample, Side};
+use crate::engine::{EngineFacts, TargetFacts};
+use crate::observation::{Holder, Listener, Observation, Sample, Side};
 use crate::rules::{RULES, Rule};
 use crate::view::{View, seconds_to_exhaustion};
 
@@ -41,6 +44,21 @@ pub struct Report {
     pub host: Host,
     /// What could not be seen, in sentences.
     pub unseen: Vec<String>,
+    /// Accept queues of the last sample.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
+    /// What an engine knows of its targets; empty when none was asked.
+    #[serde(default)]
+    pub targets: Vec<TargetRow>,
+    /// When it was made, in seconds since 1970 by the clock on the wall; none if nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<u64>,
+    /// The only address whose connections were looked at; none if all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<String>,
+    /// What has become of an earlier report, if one was compared with: see [`Comparison::of`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Comparison>,
 }
 
 /// A rule that could not look, and why.
@@ -81,6 +99,39 @@ pub struct EndpointRow {
     pub processes: Vec<Holder>,
     /// Sockets of which nobody knows the owner.
     pub unknown: u32,
+    /// Connections asked for and not answered yet. This and what follows is missing in reports of earlier versions.
+    #[serde(default)]
+    pub syn_sent: Option<u32>,
+    /// FIN_WAIT_2 that a process holds.
+    #[serde(default)]
+    pub fin_wait_2_owned: Option<u32>,
+    /// FIN_WAIT_2 that nobody holds.
+    #[serde(default)]
+    pub fin_wait_2_orphan: Option<u32>,
+    /// Established, data unacknowledged, and no ACK for 30 s.
+    #[serde(default)]
+    pub stalled: Option<u32>,
+}
+
+impl EndpointRow {
+    /// Both ends in one word, as diagnoses name it.
+    pub fn name(&self) -> String {
+        self.side.between(&self.local, &self.remote)
+    }
+}
+
+/// What an engine knows of one target, as far as remedies change it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TargetRow {
+    /// Its name, as `db:5432`.
+    pub target: String,
+    /// The median time in `connect()` itself in microseconds.
+    pub connect_call_us: Option<u64>,
+    /// Failures in a thousand calls on reused connections; none without such calls.
+    pub reused_failures: Option<f64>,
+    /// The most connections opened in one second.
+    pub opens_peak: Option<u32>,
 }
 
 /// The kernel's settings and counters.
@@ -115,7 +166,24 @@ impl Report {
             endpoints: endpoints(last, observation.ports),
             host: host(observation),
             unseen: observation.unseen.clone(),
+            listeners: last.listeners.clone(),
+            targets: observation.engine.as_ref().map_or(vec![], targets),
+            made_at: observation.made_at,
+            only: observation.only.clone(),
+            since: None,
         }
+    }
+
+    /// Reads what [`Report::to_json`] wrote, an earlier version's too.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let bad = |error: serde_json::Error| {
+            Error::invalid("this is no report of `millstream doctor --json`").with_source(error)
+        };
+        serde_json::from_str(text).map_err(bad)
     }
 
     /// The report as JSON, one line.
@@ -177,12 +245,26 @@ fn endpoints(sample: &Sample, ports: Option<u32>) -> Vec<EndpointRow> {
         seconds_to_exhaustion: ports.and_then(|ports| seconds_to_exhaustion(one, ports)),
         processes: one.holders.clone(),
         unknown: one.unknown,
+        syn_sent: Some(one.states.syn_sent),
+        fin_wait_2_owned: Some(one.states.fin_wait_2_owned),
+        fin_wait_2_orphan: Some(one.states.fin_wait_2_orphan),
+        stalled: Some(one.stalled),
     };
     let mut rows: Vec<_> = sample.endpoints.iter().map(row).collect();
     let size =
         |row: &EndpointRow| row.established.saturating_add(row.time_wait).saturating_add(row.close_wait);
     rows.sort_by_key(|row| std::cmp::Reverse((row.used, size(row))));
     rows
+}
+
+fn targets(engine: &EngineFacts) -> Vec<TargetRow> {
+    let row = |one: &TargetFacts| TargetRow {
+        target: one.target.clone(),
+        connect_call_us: one.connect_call_us,
+        reused_failures: one.failures_per_thousand(),
+        opens_peak: one.opens.iter().max().copied(),
+    };
+    engine.targets.iter().map(row).collect()
 }
 
 fn host(observation: &Observation) -> Host {

@@ -29,6 +29,9 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         self.write_verdict(out)?;
+        if let Some(since) = &self.since {
+            write!(out, "\n{}", since.to_text())?;
+        }
         for one in &self.diagnoses {
             write_diagnosis(out, one)?;
         }

@@ -25,6 +25,9 @@ pub struct Change {
     pub expected: String,
     /// How to see that it did.
     pub check: String,
+    /// How many seconds it takes until it shows; 0 if it shows at once, or nobody can say.
+    #[serde(default)]
+    pub within_s: u32,
     /// Always: there is no setting of the kernel that is everybody's to change.
     pub needs_root: bool,
 }
@@ -56,6 +59,7 @@ impl Report {
                     why: format!("{}: {}", one.rule, one.cause),
                     expected: remedy.expected.clone(),
                     check: remedy.check.clone(),
+                    within_s: remedy.effect.as_ref().map_or(0, |effect| effect.within_s),
                     needs_root: true,
                 });
             }

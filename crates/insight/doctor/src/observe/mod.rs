@@ -11,7 +11,7 @@ mod socket;
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use millstream_base::Error;
 
@@ -123,7 +123,10 @@ impl Observer {
             samples.iter_mut().for_each(|sample| sample.at_ms -= first);
         }
         let descriptors = self.pids.iter().filter_map(|(pid, name)| descriptors::read(*pid, name)).collect();
-        Observation { samples, sysctls, ports, descriptors, unseen, engine: None }
+        // A clock before 1970 is not set: then it is not known when this was.
+        let made_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+        let only = self.endpoint.map(|endpoint| endpoint.to_string());
+        Observation { samples, sysctls, ports, descriptors, unseen, engine: None, made_at, only }
     }
 
     fn learn_owners(&mut self, sockets: &[Socket]) {

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Expected, Measure};
 use crate::observation::{Listener, Side};
 use crate::view::{View, percent};
 
@@ -57,13 +58,18 @@ fn case(view: &View<'_>, listener: Option<&Listener>, dropped: u64) -> Case {
         .helps(Remedy::code(
             "call listen() with a backlog of -1 or 65535 (many libraries ask for 128): the \
              kernel cuts it to somaxconn",
-            format!("room for {} connections", limit.unwrap_or(4096)),
+            room(listener, limit),
             "the Send-Q of the listener in `ss -tln`",
         ))
         .helps(Remedy::code(
             "accept faster: accept in a loop until nothing waits, do nothing slow between, \
              use more acceptors",
-            "the queue stays near 0",
+            match listener {
+                Some(one) if one.waiting > 0 => {
+                    Effect::of(Measure::AcceptQueue, one.waiting.into(), 0.0).at(&*one.local).into()
+                }
+                _ => Expected::from("the queue stays near 0"),
+            },
             "the Recv-Q of the listener in `ss -tln`",
         ))
         .does_not_help("tcp_max_syn_backlog: the accept queue is min(backlog, somaxconn)");
@@ -72,7 +78,9 @@ fn case(view: &View<'_>, listener: Option<&Listener>, dropped: u64) -> Case {
             case.helps(Remedy::sysctl(
                 (SYSCTL, Some(limit), "4096".to_owned()),
                 "it cuts this listener's backlog, and is below the kernel's default",
-                "room for 4096 connections, when the program listens again",
+                Effect::of(Measure::Backlog, one.backlog.into(), 4096.0)
+                    .at(&*one.local)
+                    .and("when the program listens again"),
                 "the Send-Q of the listener in `ss -tln`",
             ))
         }
@@ -81,5 +89,15 @@ fn case(view: &View<'_>, listener: Option<&Listener>, dropped: u64) -> Case {
             one.backlog
         )),
         _ => case,
+    }
+}
+
+/// What a listener may have at most.
+fn room(listener: Option<&Listener>, limit: Option<u64>) -> Expected {
+    match (listener, limit) {
+        (Some(one), Some(limit)) if u64::from(one.backlog) < limit => {
+            Effect::of(Measure::Backlog, one.backlog.into(), limit as f64).at(&*one.local).into()
+        }
+        _ => format!("room for {} connections", limit.unwrap_or(4096)).into(),
     }
 }

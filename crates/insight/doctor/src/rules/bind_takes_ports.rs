@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Expected, Measure};
 use crate::observation::Side;
 use crate::view::{View, percent};
 
@@ -44,14 +45,16 @@ fn look(view: &View<'_>) -> Look {
         let who: Vec<_> = sample.bound_by.iter().map(crate::text::holder).collect();
         case = case.seen(format!("held by {}", who.join(", ")));
     }
+    let words = format!("{taken} ports free again; {ports} for each destination instead of {ports} in all");
+    let expected = match sample.bound {
+        0 => Expected::from(words),
+        bound => Effect::of(Measure::BoundPorts, bound.into(), 0.0).and(words),
+    };
     Ok(vec![
         case.helps(Remedy::code(
             "set IP_BIND_ADDRESS_NO_PORT before binding a source address: the port is \
              chosen at connect, per destination",
-            format!(
-                "{taken} ports free again; {ports} for each destination instead of {ports} in \
-             all"
-            ),
+            expected,
             "no sockets in BOUND_INACTIVE (`ss -taB`)",
         ))
         .does_not_help("tcp_tw_reuse: these ports are not in TIME_WAIT")

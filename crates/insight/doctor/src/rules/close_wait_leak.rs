@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::observation::Endpoint;
 use crate::view::View;
 
@@ -35,7 +36,7 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
         .helps(Remedy::code(
             "find who holds them (the process is named above), and close when a read gives \
              0 bytes; a pool must watch idle connections for that",
-            format!("CLOSE_WAIT from {last} to 0 as soon as they are closed"),
+            Effect::of(Measure::CloseWait, last.into(), 0.0).at(one.name()).and("as soon as they are closed"),
             "close_wait of this endpoint stays near 0",
         ))
         .does_not_help("any sysctl: CLOSE_WAIT has no timeout in the kernel")

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::view::{View, percent};
 
 pub(super) const RULE: Rule = Rule {
@@ -44,7 +45,8 @@ fn look(view: &View<'_>) -> Look {
         .helps(Remedy::sysctl(
             (MAX, Some(max), proposed.to_string()),
             "the table is the limit",
-            format!("{used} % becomes {} %; about 320 bytes for each flow", used / 2),
+            Effect::of(Measure::TrackedPercent, used as f64, percent(count, proposed) as f64)
+                .and("about 320 bytes for each flow"),
             "nf_conntrack_count / nf_conntrack_max",
         ))
         .does_not_help("tcp_tw_reuse and tcp_fin_timeout: they act on sockets, not on this table"),

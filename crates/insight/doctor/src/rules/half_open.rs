@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::observation::Endpoint;
 use crate::view::View;
 
@@ -32,7 +33,10 @@ fn case(one: &Endpoint) -> Case {
     .helps(Remedy::code(
         "set TCP_USER_TIMEOUT (30 s), and SO_KEEPALIVE for connections that rest; or \
              ping in the protocol",
-        format!("{} connections end within 30 s instead of after 15 minutes or more", one.stalled),
+        Effect::of(Measure::Stalled, one.stalled.into(), 0.0)
+            .at(one.name())
+            .within(30)
+            .and("instead of after 15 minutes or more"),
         "`ss -tio` shows no old unacked data",
     ))
     .does_not_help(

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::engine::TargetFacts;
 use crate::observation::Side;
 use crate::view::View;
@@ -56,7 +57,9 @@ fn case(target: &TargetFacts) -> Option<Case> {
         ))
         .helps(Remedy::configuration(
             format!("set the idle limit of {} {proposal}", target.target),
-            format!("{} failures become about 0", target.reused_failed),
+            Effect::of(Measure::ReusedFailures, target.failures_per_thousand().unwrap_or(0.0), 0.0)
+                .at(&*target.target)
+                .and(format_args!("{} failures become about 0", target.reused_failed)),
             "failures on reused connections are as rare as on fresh ones",
         ))
         .does_not_help("a longer idle limit: above the peer's it makes more of these")

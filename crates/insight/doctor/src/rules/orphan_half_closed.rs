@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::observation::{Endpoint, Side};
 use crate::view::View;
 
@@ -25,6 +26,11 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
     }
     let (count, now) = (one.states.fin_wait_2_orphan, view.sysctl(SYSCTL));
     let span = now.unwrap_or(60);
+    // What waits now still has the old span before it.
+    let fewer = |seconds: u64| {
+        let rest = u64::from(count).saturating_mul(seconds) / span.max(1);
+        Effect::of(Measure::FinWait2Orphan, count.into(), rest as f64).at(one.name()).within(span)
+    };
     let mut case = Case::new(
         Severity::Warning,
         "our program closed, and the peer never sends its FIN; the kernel waits for it alone",
@@ -41,7 +47,7 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
         .helps(Remedy::code(
             "set TCP_LINGER2 on the sockets to a few seconds: as the sysctl below, for \
              this program alone and without root",
-            format!("from {count} to about {} with 5 s", u64::from(count) * 5 / span.max(1)),
+            fewer(5).and("with 5 s"),
             "fin_wait_2_orphan of this endpoint falls",
         ))
         .does_not_help(format!("tcp_tw_reuse: these {count} sockets are not in TIME_WAIT"));
@@ -49,7 +55,7 @@ fn case(view: &View<'_>, one: &Endpoint) -> Option<Case> {
         case = case.helps(Remedy::sysctl(
             (SYSCTL, now, PROPOSED_S.to_string()),
             "it limits just this state",
-            format!("from {count} to about {}", u64::from(count) * PROPOSED_S / span),
+            fewer(PROPOSED_S),
             "fin_wait_2_orphan of this endpoint falls",
         ));
     }

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::observation::Side;
 use crate::view::{View, percent};
 
@@ -41,7 +42,9 @@ fn look(view: &View<'_>) -> Look {
             .helps(Remedy::code(
                 "set IP_LOCAL_PORT_RANGE to the whole range on the socket (Linux 6.8): the \
              search then steps by one port",
-                format!("connect() back to about {before} us"),
+                Effect::of(Measure::ConnectCallUs, now as f64, before as f64)
+                    .at(&*target.target)
+                    .and(format_args!("connect() back to about {before} us")),
                 "the median time in connect()",
             ))
             .helps(Remedy::code(

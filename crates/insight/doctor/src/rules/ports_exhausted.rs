@@ -2,7 +2,9 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::observation::{Endpoint, Side};
+use crate::reuse;
 use crate::view::{View, percent};
 
 pub(super) const RULE: Rule = Rule {
@@ -65,15 +67,17 @@ fn waiting(view: &View<'_>, one: &Endpoint, ports: u32, case: Case) -> Case {
         .helps(Remedy::code(
             "reuse connections: keep them alive, read each response to its end, and keep \
              as many idle as run at once",
-            format!("from {:.1} new connections a second to almost none; TIME_WAIT falls to 0 in \
-             60 s", one.time_wait_rate()),
+            rests_end(one)
+                .and(format_args!("from {:.1} new connections a second to almost none", one.time_wait_rate())),
             format!("time_wait of {} falls in `millstream doctor --watch`", one.remote),
         ))
         .helps(Remedy::code(
             "let the peer close first (HTTP: send `Connection: close` and wait for the \
              end), which moves TIME_WAIT to its side",
-            format!("0 ports held after a close; without it the limit is {ports} / 60 s = {:.1} a \
-             second", f64::from(ports) / 60.0),
+            rests_end(one).and(format_args!(
+                "0 ports held after a close; without it the limit is {ports} / 60 s = {:.1} a second",
+                f64::from(ports) / 60.0
+            )),
             "time_wait stays 0 on this side",
         ))
         .helps(Remedy::code(
@@ -87,23 +91,25 @@ fn waiting(view: &View<'_>, one: &Endpoint, ports: u32, case: Case) -> Case {
         .helps(Remedy::configuration(
             "widen ip_local_port_range, with ends of different parity, and name the ports \
              of services in ip_local_reserved_ports",
-            format!("at most 64,512 ports, {:.1} times as many; the same end later, if the rate \
-             stays", 64_512.0 / f64::from(ports)),
+            Effect::of(Measure::Budget, ports.into(), WIDEST.max(ports).into()).at(one.name()).and(format_args!(
+                "at most 64,512 ports, {:.1} times as many; the same end later, if the rate stays",
+                f64::from(WIDEST) / f64::from(ports)
+            )),
             "`budget` of this endpoint grows",
         ));
-    let (reuse, stamps) = (view.sysctl("net.ipv4.tcp_tw_reuse"), view.sysctl("net.ipv4.tcp_timestamps"));
-    let is_on = reuse == Some(1) || (reuse == Some(2) && one.is_loopback);
-    if !is_on && stamps != Some(0) {
-        let delay_ms = view.sysctl("net.ipv4.tcp_tw_reuse_delay").unwrap_or(1000).max(1);
+    let (settings, stamps) = (&view.all.sysctls, view.sysctl("net.ipv4.tcp_timestamps"));
+    if !reuse::is_on(settings, one.is_loopback) && stamps != Some(0) {
+        let delay_ms = reuse::delay_ms(settings);
+        let limit = Effect::of(
+            Measure::ConnectLimit,
+            reuse::resting_limit(ports),
+            reuse::taking_over_limit(ports, settings),
+        );
         case = case.helps(Remedy::sysctl(
-            ("net.ipv4.tcp_tw_reuse", reuse, "1".to_owned()),
+            ("net.ipv4.tcp_tw_reuse", view.sysctl("net.ipv4.tcp_tw_reuse"), "1".to_owned()),
             "these are outgoing connections, so connect() may take over a TIME_WAIT that \
              is old enough",
-            format!(
-                "{ports} / {delay_ms} ms = {:.0} a second instead of {:.1}",
-                f64::from(ports) * 1000.0 / delay_ms as f64,
-                f64::from(ports) / 60.0
-            ),
+            limit.at(one.name()).and(format_args!("{ports} ports / {delay_ms} ms")),
             "TcpExt TWRecycled grows",
         ));
     }
@@ -128,6 +134,14 @@ fn nothing(one: &Endpoint, case: Case) -> Case {
     .does_not_help("turning timestamps off: then no TIME_WAIT can be taken over at all")
     .does_not_help("trying again at once: each try searches all ports in vain")
 }
+
+/// No connection is closed from now on, and those that rest end.
+fn rests_end(one: &Endpoint) -> Effect {
+    Effect::of(Measure::TimeWait, one.states.time_wait.into(), 0.0).at(one.name()).within(60)
+}
+
+/// Ports from 1,024 to 65,535.
+const WIDEST: u32 = 64_512;
 
 fn address(one: &Endpoint, ports: u32) -> Remedy {
     Remedy::configuration(

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::engine::TargetFacts;
 use crate::observation::Side;
 use crate::view::View;
@@ -39,10 +40,9 @@ fn case(target: &TargetFacts) -> Option<Case> {
             ))
             .helps(Remedy::configuration(
                 "spread the limit by a random tenth or more of it (jitter)",
-                format!(
-                    "{most} in a second become about {} a second",
-                    (u64::from(most) / u64::from(seconds.max(1))).max(1)
-                ),
+                Effect::of(Measure::OpensPeak, most.into(), f64::from((most / seconds.max(1)).max(1)))
+                    .at(&*target.target)
+                    .within(seconds.into()),
                 "connects a second are even",
             ))
             .does_not_help("a longer limit: the bursts come less often, and are as large"),

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Measure};
 use crate::engine::TargetFacts;
 use crate::observation::{Endpoint, Side};
 use crate::view::{View, percent, seconds_to_exhaustion};
@@ -43,7 +44,7 @@ fn case(view: &View<'_>, one: &Endpoint, ports: u32) -> Case {
         .helps(Remedy::code(
             "keep connections alive and reuse them; read each response to its end, or the \
              connection can't be kept",
-            format!("TIME_WAIT from {} to about 0 in 60 s", one.states.time_wait),
+            Effect::of(Measure::TimeWait, one.states.time_wait.into(), 0.0).at(one.name()).within(60),
             format!("time_wait of {} falls in `millstream doctor --watch`", one.remote),
         ))
         .helps(Remedy::configuration(

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Expected, Measure};
 use crate::view::{View, percent};
 
 pub(super) const RULE: Rule =
@@ -25,6 +26,11 @@ fn look(view: &View<'_>) -> Look {
         "{LIMIT} = {limit} is reached: connections end without TIME_WAIT, and old \
              segments may enter new ones"
     );
+    let words = format!("{proposed} x 256 bytes = {} KiB at most; no close skips TIME_WAIT", proposed / 4);
+    let expected = match skipped {
+        0 => Expected::from(words),
+        _ => Effect::of(Measure::TimeWaitSkipped, rate, 0.0).and(words),
+    };
     Ok(vec![
         Case::new(Severity::Warning, cause)
             .seen(format!(
@@ -39,7 +45,7 @@ fn look(view: &View<'_>) -> Look {
             .helps(Remedy::sysctl(
                 (LIMIT, Some(limit), proposed.to_string()),
                 "the limit is too low for what is closed in a minute",
-                format!("{proposed} x 256 bytes = {} KiB at most; no close skips TIME_WAIT", proposed / 4),
+                expected,
                 "TcpExt TCPTimeWaitOverflow stands still",
             ))
             .does_not_help(format!("lowering {LIMIT}: it makes this worse"))

@@ -2,6 +2,7 @@
 
 use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
+use crate::effect::{Effect, Expected, Measure};
 use crate::view::View;
 
 pub(super) const RULE: Rule = Rule {
@@ -32,11 +33,15 @@ fn look(view: &View<'_>) -> Look {
         let (count, name) = (target.reset_after_request, &target.target);
         case = case.seen(format!("{count} requests to {name} got a reset after they were written"));
     }
+    let expected = match resets {
+        0 => Expected::from("TCPAbortOnClose grows by 0"),
+        _ => Effect::of(Measure::ResetsAtClose, resets as f64 / view.seconds(), 0.0).into(),
+    };
     Ok(vec![
         case.helps(Remedy::code(
             "the server reads (and drops) the rest of the request within a limit, or \
              closes its half and lingers until the peer has read",
-            "TCPAbortOnClose grows by 0",
+            expected,
             "TcpExt TCPAbortOnClose stands still",
         ))
         .does_not_help("SO_LINGER with 0: it sends a RST always")

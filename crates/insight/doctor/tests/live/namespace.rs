@@ -1,6 +1,6 @@
 //! A network namespace for one test: 100 ports, two addresses, nobody else.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use millstream_doctor::{Observer, Report, Sample, States};
@@ -63,6 +63,18 @@ pub(crate) fn until(is_there: impl Fn(&Sample) -> bool) {
         assert!(Instant::now() < deadline, "not seen: {:#?}", observation.samples);
         std::thread::yield_now();
     }
+}
+
+/// The client closes first, then the server: TIME_WAIT on the client's ports.
+pub(crate) fn leave_time_wait(count: usize) {
+    let (listener, to) = listen();
+    let (clients, servers) = pairs(&listener, to, count);
+    for client in &clients {
+        client.shutdown(Shutdown::Both).expect("it is open");
+    }
+    drop(clients);
+    drop(servers);
+    until_time_wait(count);
 }
 
 /// Waits for so many TIME_WAIT: the last FIN may still be on its way when both ends have closed.

@@ -6,20 +6,8 @@ use millstream_doctor::Side;
 use socket2::{Domain, Socket, Type};
 
 use crate::namespace::{
-    CLIENT, SERVER, expect, inside, listen, pair, pairs, report, set, socket, total, until, until_time_wait,
+    CLIENT, SERVER, expect, inside, leave_time_wait, listen, pair, pairs, report, set, socket, total, until,
 };
-
-/// The client closes first, then the server: TIME_WAIT on the client's ports.
-fn leave_time_wait(count: usize) {
-    let (listener, to) = listen();
-    let (clients, servers) = pairs(&listener, to, count);
-    for client in &clients {
-        client.shutdown(Shutdown::Both).expect("it is open");
-    }
-    drop(clients);
-    drop(servers);
-    until_time_wait(count);
-}
 
 #[test]
 fn row_1_all_ports_in_time_wait() {

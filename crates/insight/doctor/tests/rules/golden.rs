@@ -6,13 +6,13 @@ use millstream_doctor::{Descriptors, Observation, Report, Side};
 const DB: &str = "10.9.0.2:80";
 
 /// Row, what disturbs a healthy host so that this row and no other speaks, and what is just not enough for it.
-struct Golden {
+pub(crate) struct Golden {
     row: u8,
-    found: fn(&mut Observation),
+    pub(crate) found: fn(&mut Observation),
     near: fn(&mut Observation),
 }
 
-const GOLDEN: [Golden; 22] = [
+pub(crate) const GOLDEN: [Golden; 22] = [
     Golden {
         row: 1,
         found: |all| endpoint(all, Side::Connecting, DB, |_, one| waits(one, PORTS)),
