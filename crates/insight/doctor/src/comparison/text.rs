@@ -1,7 +1,7 @@
 //! The comparison for people.
 
 use super::{Comparison, Followed, Outcome, Prediction};
-use crate::effect::number;
+use crate::effect::{Measure, number};
 
 impl Comparison {
     /// The comparison as text, some lines for each diagnosis of the earlier report.
@@ -70,9 +70,10 @@ impl Comparison {
             let why = one.not_measured.as_deref().unwrap_or("it is not known why");
             return format!("{what}: predicted {}, not observed: {why}", percent(one.predicted_percent));
         };
+        let seen = if effect.measure == Measure::ConnectLimit { "calculated" } else { "observed" };
         let within = if effect.within_s > 0 { format!(" in {} s", effect.within_s) } else { String::new() };
         format!(
-            "{what}: predicted {}, observed {} ({} -> {}; {} expected{within}): {}",
+            "{what}: predicted {}, {seen} {} ({} -> {}; {} expected{within}): {}",
             percent(one.predicted_percent),
             percent(one.observed_percent),
             number(effect.from),
