@@ -1,13 +1,14 @@
 //! `millstream doctor`: what is wrong with this host's connections, and what helps.
 
 mod options;
+mod since;
 mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use millstream::doctor::{Observation, Observer, Report, Verdict};
+use millstream::doctor::{Comparison, Observation, Observer, Report, Verdict};
 use millstream::{Error, Result};
 
 use crate::exit::Exit;
@@ -16,13 +17,15 @@ pub(crate) use options::Options;
 
 /// Looks, and says what it saw.
 pub(crate) fn run(options: &Options) -> Result<Exit> {
+    let earlier = options.since.as_deref().map(since::read).transpose()?;
     if options.watch {
         if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
             return Err(Error::invalid("--watch needs a terminal; without one, use --json again and again"));
         }
-        return watch::run(observer(options.endpoint)?);
+        return watch::run(observer(options.endpoint)?, since::Earlier::of(earlier));
     }
-    let report = Report::of(&observe(options.endpoint, options.span)?);
+    let mut report = Report::of(&observe(options.endpoint, options.span)?);
+    report.since = earlier.map(|earlier| Comparison::of(&earlier, &report)).transpose()?;
     say(&if options.json { report.to_json() + "\n" } else { report.to_text() })?;
     Ok(match report.verdict {
         Verdict::Critical => Exit::Critical,

@@ -1,6 +1,7 @@
 //! What `millstream doctor` is told.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,9 +18,12 @@ pub(crate) struct Options {
     /// Prints one line of JSON
     #[arg(long, conflicts_with = "watch")]
     pub(crate) json: bool,
-    /// Shows it live; q ends it
+    /// Shows it live, and what comes of a setting that is changed meanwhile; q ends it
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Compares with an earlier report, the output of `--json`: what was predicted, and what is observed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) since: Option<PathBuf>,
     /// Looks only at connections from or to this address; 0.0.0.0 is any
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) endpoint: Option<SocketAddr>,

@@ -11,24 +11,27 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 
+use super::since::Earlier;
 use crate::exit::Exit;
 
 /// A guess: quick enough to see things move, and one dump costs a few milliseconds.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Shows it until somebody has seen enough.
-pub(super) fn run(mut observer: Observer) -> Result<Exit> {
+pub(super) fn run(mut observer: Observer, mut earlier: Earlier) -> Result<Exit> {
     let mut terminal = ratatui::try_init().map_err(|error| Error::io(error).with_target("terminal"))?;
-    let outcome = watch(&mut observer, &mut terminal);
+    let outcome = watch(&mut observer, &mut earlier, &mut terminal);
     ratatui::restore();
     outcome.map(|()| Exit::Done)
 }
 
-fn watch(observer: &mut Observer, terminal: &mut DefaultTerminal) -> Result<()> {
+fn watch(observer: &mut Observer, earlier: &mut Earlier, terminal: &mut DefaultTerminal) -> Result<()> {
     loop {
         observer.sample()?;
-        let report = Report::of(&observer.observation());
-        terminal.draw(|frame| draw(frame, &report)).map_err(Error::io)?;
+        let observation = observer.observation();
+        let report = Report::of(&observation);
+        let since = earlier.look(&observation, &report)?;
+        terminal.draw(|frame| draw(frame, &report, &since)).map_err(Error::io)?;
         let next = Instant::now() + PERIOD;
         while let Some(left) = next.checked_duration_since(Instant::now()) {
             if !event::poll(left).map_err(Error::io)? {
@@ -37,7 +40,7 @@ fn watch(observer: &mut Observer, terminal: &mut DefaultTerminal) -> Result<()> 
             match event::read().map_err(Error::io)? {
                 Event::Key(key) if is_end(key) => return Ok(()),
                 Event::Resize(..) => {
-                    terminal.draw(|frame| draw(frame, &report)).map_err(Error::io)?;
+                    terminal.draw(|frame| draw(frame, &report, &since)).map_err(Error::io)?;
                 }
                 _ => {}
             }
@@ -50,12 +53,34 @@ fn is_end(key: KeyEvent) -> bool {
     is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
 }
 
-fn draw(frame: &mut Frame<'_>, report: &Report) {
-    let areas = Layout::vertical([Constraint::Length(2), Constraint::Min(5), Constraint::Percentage(40)]);
-    let [head, middle, foot] = areas.areas(frame.area());
+fn draw(frame: &mut Frame<'_>, report: &Report, since: &[String]) {
+    let height = height(since, frame.area().width);
+    let areas = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(height),
+        Constraint::Min(5),
+        Constraint::Percentage(40),
+    ]);
+    let [head, compared, middle, foot] = areas.areas(frame.area());
     frame.render_widget(Paragraph::new(header(report)), head);
+    if height > 0 {
+        let lines: Vec<_> = since.iter().map(|line| Line::from(line.as_str())).collect();
+        let lines = Paragraph::new(lines).wrap(Wrap { trim: false });
+        frame.render_widget(lines.block(Block::bordered().title(" before -> now ")), compared);
+    }
     frame.render_widget(table(report), middle);
     frame.render_widget(found(report), foot);
+}
+
+/// Lines of the block that compares, its frame with it; none if there is nothing in it.
+fn height(since: &[String], width: u16) -> u16 {
+    if since.is_empty() {
+        return 0;
+    }
+    let inner = usize::from(width).saturating_sub(2).max(1);
+    let lines: usize = since.iter().map(|line| line.len().div_ceil(inner)).sum();
+    // More would leave too little for what is found; `--since` without `--watch` has it all.
+    u16::try_from(lines.min(6)).unwrap_or(6) + 2
 }
 
 fn header(report: &Report) -> Vec<Line<'static>> {
@@ -168,13 +193,15 @@ mod tests {
             "states":{"time_wait":100},"held":100,"expiries":[0,0,0,0,0,0,0,0,0,0,0,100]}]}]}"#;
         let observation: Observation = text_to(text);
         let report = Report::of(&observation);
+        let since =
+            ["net.ipv4.tcp_tw_reuse: 0 -> 1".to_owned(), "predicted -92 %, observed -90 %".to_owned()];
         for (width, height) in [(1, 1), (20, 5), (80, 24), (200, 60)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            terminal.draw(|frame| draw(frame, &report)).unwrap();
+            terminal.draw(|frame| draw(frame, &report, &since)).unwrap();
             let shown: String =
                 terminal.backend().buffer().content().iter().map(|cell| cell.symbol()).collect();
             if width >= 80 {
-                for part in ["CRITICAL", "10.9.0.1 -> 10.9.0.2:80", "ports-exhausted"] {
+                for part in ["CRITICAL", "10.9.0.1 -> 10.9.0.2:80", "ports-exhausted", "observed -90 %"] {
                     assert!(shown.contains(part), "{part} at {width}x{height}: {shown}");
                 }
             }

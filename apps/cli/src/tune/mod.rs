@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
     let changes = report.changes();
     say(&if options.json { json(&changes)? } else { text(&changes, report.diagnoses.len()) })?;
     if options.apply && !changes.is_empty() && (options.yes || is_wanted()?) {
-        apply(&changes, options)?;
+        apply(&report, &changes, options)?;
     }
     Ok(Exit::Done)
 }
@@ -64,25 +64,35 @@ fn is_wanted() -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What was is on the disk before anything changes.
-fn apply(changes: &[Change], options: &Options) -> Result<()> {
+/// What was is on the disk before anything changes, as is the report that the next one can be compared with.
+fn apply(report: &Report, changes: &[Change], options: &Options) -> Result<()> {
     let below = Path::new(SETTINGS);
     let revert = Revert::of(changes, below)?;
     let default = || PathBuf::from(format!("millstream-tune-{}.json", std::process::id()));
     let file = options.keep.clone().unwrap_or_else(default);
-    keep(&file, &revert.to_json()).map_err(|error| Error::io(error).with_target(&*file.to_string_lossy()))?;
+    let before = file.with_extension("before.json");
+    keep(&file, &revert.to_json())?;
+    keep(&before, &report.to_json())?;
     for change in changes {
         change.apply(below)?;
         say(&format!("{} = {}\n", change.name, change.proposed))?;
     }
-    say(&format!("to put it back: millstream tune --revert {}\n", file.display()))
+    say(&format!("to put it back: millstream tune --revert {}\n", file.display()))?;
+    let wait = match changes.iter().map(|change| change.within_s).max() {
+        Some(seconds) if seconds > 0 => format!("after {seconds} s"),
+        _ => "at once".to_owned(),
+    };
+    say(&format!("to see what came of it, {wait}: millstream doctor --since {}\n", before.display()))
 }
 
 /// Never over another: it may be the only way back.
-fn keep(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::create_new(file)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+fn keep(file: &Path, text: &str) -> Result<()> {
+    let write = || {
+        let mut file = File::create_new(file)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::io(error).with_target(&*file.to_string_lossy()))
 }
 
 fn put_back(file: &Path) -> Result<Exit> {

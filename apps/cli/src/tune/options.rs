@@ -22,7 +22,8 @@ pub(crate) struct Options {
     /// Asks nothing
     #[arg(long, requires = "apply")]
     pub(crate) yes: bool,
-    /// Where the file for `--revert` goes; the default is `millstream-tune-PID.json` here
+    /// Where the file for `--revert` goes, and beside it (`.before.json`) the report for `doctor --since`; the default is
+    /// `millstream-tune-PID.json` here
     #[arg(long, value_name = "FILE", requires = "apply")]
     pub(crate) keep: Option<PathBuf>,
     /// Puts back what an earlier `--apply` changed

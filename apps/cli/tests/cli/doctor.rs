@@ -106,6 +106,57 @@ fn endpoint_leaves_out_all_others() {
 }
 
 #[test]
+fn since_tells_what_was_changed_predicted_and_observed() {
+    inside(|| {
+        leave_time_wait(100);
+        let folder = Folder::new();
+        let file = folder.path().join("before.json");
+        let file = file.to_str().expect("a plain name");
+        folder.write("before.json", &run(&["doctor", "--json", "--for", "20ms"]).stdout);
+        std::fs::write(REUSE, "1").expect("a fresh namespace allows it");
+
+        let text = run(&["doctor", "--for", "20ms", "--since", file]);
+        assert_eq!(text.code(), 3, "{}", text.stdout);
+        let (verdict, rest) = text.stdout.split_once("\nSince the earlier report, ").expect("it compares");
+        assert!(verdict.starts_with("CRITICAL"), "{verdict}");
+        for part in [
+            "net.ipv4.tcp_tw_reuse: 0 -> 1",
+            "ports-exhausted at 10.9.0.1 -> 10.9.0.2:8080: still found",
+            "TIME_WAIT: predicted -100 %, observed 0 % (100 -> 100; 0 expected in 60 s): too early, ",
+            "new connections a second that the ports allow: predicted +5888 %, calculated +5888 % (1.7 -> 100;",
+        ] {
+            assert!(rest.contains(part), "{part}: {rest}");
+        }
+
+        let report = run(&["doctor", "--json", "--for", "20ms", "--since", file]);
+        let since = &json(&report.stdout)["since"];
+        let setting = &since["settings"][0];
+        assert_eq!((&setting["before"], &setting["now"]), (&0.into(), &1.into()), "{since}");
+        let predictions = since["diagnoses"][0]["predictions"].as_array().expect("a list");
+        let made = predictions.iter().find(|one| one["applied"] == true).expect("the setting was made");
+        assert_eq!((&made["outcome"], &made["setting"]), (&"met".into(), &"net.ipv4.tcp_tw_reuse".into()));
+        assert!(since["elapsed_s"].is_u64(), "{since}");
+
+        let other = run(&["doctor", "--for", "20ms", "--since", file, "--endpoint", "10.9.0.2:8080"]);
+        assert_eq!((other.code(), other.stdout.as_str()), (1, ""), "{}", other.stderr);
+    });
+}
+
+#[test]
+fn since_needs_a_report_and_says_so_in_one_line() {
+    let folder = Folder::new();
+    for (name, text) in [("missing", None), ("text", Some("no JSON")), ("other", Some("{\"was\":{}}"))] {
+        text.iter().for_each(|text| drop(folder.write(name, text)));
+        let path = folder.path().join(name);
+        let path = path.to_str().expect("a plain name");
+        let ended = run(&["doctor", "--json", "--since", path]);
+        assert_eq!((ended.code(), ended.stdout.as_str()), (1, ""), "{name}");
+        assert!(ended.stderr.starts_with(&format!("millstream: {path}: ")), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn tune_proposes_applies_and_puts_back_what_acts_on_the_cause() {
     inside(|| {
         leave_time_wait(100);
@@ -121,6 +172,11 @@ fn tune_proposes_applies_and_puts_back_what_acts_on_the_cause() {
         let file = file.to_str().expect("a plain name");
         let applied = run(&["tune", "--apply", "--yes", "--keep", file, "--for", "20ms"]);
         assert_eq!((applied.code(), reuse().as_str()), (0, "1"), "{}", applied.stderr);
+        let before = folder.path().join("back.before.json");
+        let told = format!("to see what came of it, at once: millstream doctor --since {}", before.display());
+        assert!(applied.stdout.trim_end().ends_with(&told), "{}", applied.stdout);
+        let compared = run(&["doctor", "--for", "20ms", "--since", before.to_str().expect("a plain name")]);
+        assert!(compared.stdout.contains("\n  net.ipv4.tcp_tw_reuse: 0 -> 1\n"), "{}", compared.stdout);
         // Now nothing more is to be set, and the way back is not overwritten.
         let again = run(&["tune", "--apply", "--yes", "--keep", file, "--for", "20ms"]);
         assert!(again.stdout.starts_with("No setting acts"), "{}", again.stdout);
