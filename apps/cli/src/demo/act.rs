@@ -34,6 +34,8 @@ pub(crate) struct Scene {
 const PAUSE: Duration = Duration::from_millis(30);
 /// Between two scenes.
 const SCENE: Duration = Duration::from_millis(500);
+/// So many ports are tried for the server.
+const SERVERS: u32 = 16;
 /// So long no request ended, though each ends within [`PATIENCE`](super::play::PATIENCE): an actor hangs. Lateness is no such sign:
 /// a busy machine plays slowly, and the count of requests bounds that.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -48,10 +50,8 @@ pub(crate) fn play(
     manner: Manner,
     mut watch: impl FnMut(&Scene),
 ) -> Result<Outcome> {
-    let (mut server, address) = Actor::server(at)?;
+    let (mut server, address, mut observer) = open(at)?;
     let tally = Arc::new(Tally::new());
-    let mut observer = Observer::new()?.endpoint(address);
-    observer.sample()?;
     let clients = CLIENTS.iter().map(|role| Actor::client(role, address, span, manner, &tally));
     let mut clients = clients.collect::<Result<Vec<_>>>()?;
     let (started, wanted) = (Instant::now(), CLIENTS.iter().map(|role| role.count(span)).sum::<u32>());
@@ -88,6 +88,22 @@ pub(crate) fn play(
         first_error: tally.first_error(),
         report: Report::of(&observer.observation()),
     })
+}
+
+/// The server, where it listens, and the doctor, who has looked once. A port that the kernel chose may be one of which others have left
+/// TIME_WAIT within the last minute, and those would be counted as the clients': then it is another.
+fn open(at: SocketAddr) -> Result<(Actor, SocketAddr, Observer)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (server, address) = Actor::server(at)?;
+        let mut observer = Observer::new()?.endpoint(address);
+        observer.sample()?;
+        let is_alone = connecting(&Report::of(&observer.observation())).next().is_none();
+        if is_alone || at.port() != 0 || tries == SERVERS {
+            return Ok((server, address, observer));
+        }
+    }
 }
 
 fn scene(tally: &Tally, report: &Report, started: Instant) -> Scene {
