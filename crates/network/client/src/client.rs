@@ -17,6 +17,7 @@ use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 use crate::dialer::{self, LentOf, PermitOf};
 use crate::habits::AllHabits;
 use crate::lease::shard;
+use crate::pace::TICK;
 use crate::pressure::Gates;
 use crate::retry::{Budget, may_retry};
 use crate::slot::{self, Slot};
@@ -77,8 +78,6 @@ impl Call {
 
 /// A session idle for no longer than this is not looked at once more: the syscall would cost more than it finds.
 const FRESH: Duration = Duration::from_millis(1);
-/// Between two looks for a session that came back.
-const TICK: Duration = Duration::from_millis(1);
 /// How often idle connections are looked through for those past their time.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -321,9 +320,11 @@ impl<P: Protocol> Shared<P> {
 
     /// Waits for a session that is about to come back, where a dial takes longer ([`pace`](crate::pace)).
     async fn wait_rather(&self, target: &Target, mut permit: PermitOf<P>) -> Rather<P> {
-        let lent = permit.bucket().stats().lent;
-        let Some(patience) = self.habits.of(target).pace.patience(lent) else { return Rather::Dial(permit) };
-        let until = now() + patience;
+        let habits = self.habits.of(target);
+        let begun = now();
+        let Some(waiting) = habits.pace.wait(permit.bucket().stats().lent) else {
+            return Rather::Dial(permit);
+        };
         loop {
             // By the runtime's clock: the wheel's steps are eight times as long. An error: the engine has stopped.
             if self.home().spawn(async || tokio::time::sleep(TICK).await).await.is_err() {
@@ -333,7 +334,7 @@ impl<P: Protocol> Shared<P> {
                 Ok(lent) => return self.alive(lent).map_or(Rather::Again, Rather::Use),
                 Err(permit) => permit,
             };
-            if now() >= until {
+            if !waiting.goes_on(now().saturating_duration_since(begun)) {
                 return Rather::Dial(permit);
             }
         }

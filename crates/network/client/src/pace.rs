@@ -2,9 +2,10 @@
 //!
 //! A caller that finds all connections in use could have one sooner by waiting, where dialling takes longer than the next return does:
 //! a connection more would be opened for nothing (hyper issue 4134). So what a dial takes and how long a session is in use are
-//! measured for each target, and the caller waits for twice the span that the next return should take, but no longer than a dial.
+//! measured for each target, and the caller waits for twice the span after which a return should be its own, behind those who wait already, but
+//! no longer than a dial. `pace/simulation.rs` plays it beside one who sees the future.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What a target's dials and uses take, in microseconds, each the mean of about the last eight; 0 before the first.
@@ -12,12 +13,16 @@ use std::time::Duration;
 pub(crate) struct Pace {
     dial_us: AtomicU64,
     use_us: AtomicU64,
+    /// Callers that wait now.
+    waiting: AtomicUsize,
 }
 
 /// One use in so many is measured: all workers would write to one cell otherwise.
 const SAMPLED: u64 = 16;
 /// A quicker dial is not worth a wait, whose steps are a millisecond.
 const LEAST_DIAL: Duration = Duration::from_millis(2);
+/// Between two looks for a session that came back.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// What one sample weighs: an eighth.
 const WEIGHT: u64 = 8;
 
@@ -38,17 +43,48 @@ impl Pace {
         blend(&self.use_us, span);
     }
 
-    /// How long to wait for one of `lent` sessions rather than dial; `None` where a dial is as quick.
-    pub(crate) fn patience(&self, lent: usize) -> Option<Duration> {
-        let [dial, each_use] =
-            [&self.dial_us, &self.use_us].map(|cell| Duration::from_micros(cell.load(Relaxed)));
+    /// Begins to wait for one of `lent` sessions; `None` where a dial is as quick.
+    pub(crate) fn wait(&self, lent: usize) -> Option<Waiting<'_>> {
+        let [dial, each_use] = self.dial_and_use();
         if dial < LEAST_DIAL || each_use.is_zero() || lent == 0 {
             return None;
         }
-        // They come back evenly spread.
-        let next = each_use / u32::try_from(lent).unwrap_or(u32::MAX);
-        (next * 2 <= dial).then(|| (next * 2).max(Duration::from_millis(1)))
+        // They come back evenly spread, first to those who wait already.
+        let ahead = self.waiting.load(Relaxed);
+        let own = Duration::try_from_secs_f64(each_use.as_secs_f64() * to_f64(ahead + 1) / to_f64(lent));
+        let patience = own.ok()?.checked_mul(2).filter(|patience| *patience <= dial)?;
+        self.waiting.fetch_add(1, Relaxed);
+        Some(Waiting { pace: self, patience: patience.max(TICK) })
     }
+
+    fn dial_and_use(&self) -> [Duration; 2] {
+        [&self.dial_us, &self.use_us].map(|cell| Duration::from_micros(cell.load(Relaxed)))
+    }
+}
+
+/// A caller that waits for a session rather than dial. Counted until it is dropped: who comes later waits behind it.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
+    pace: &'a Pace,
+    patience: Duration,
+}
+
+impl Waiting<'_> {
+    /// Having waited for so long, does it go on?
+    pub(crate) fn goes_on(&self, waited: Duration) -> bool {
+        waited < self.patience
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pace.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sessions are fewer than 2^53")]
+fn to_f64(count: usize) -> f64 {
+    count as f64
 }
 
 /// Two at once: one of them counts.
@@ -59,28 +95,44 @@ fn blend(mean: &AtomicU64, span: Duration) {
 }
 
 #[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn pace(dial_us: u64, use_us: u64) -> Pace {
-        Pace { dial_us: dial_us.into(), use_us: use_us.into() }
+        Pace { dial_us: dial_us.into(), use_us: use_us.into(), ..Pace::default() }
     }
 
     #[test]
-    fn wait_is_twice_the_next_return_and_never_longer_than_a_dial() {
+    fn wait_is_twice_the_own_return_and_never_longer_than_a_dial() {
         for (dial_us, use_us, lent, expected_us) in [
-            (20_000, 10_000, 1, Some(20_000)),
-            (20_000, 10_001, 1, None),
-            (20_000, 100_000, 10, Some(20_000)),
-            (20_000, 100_000, 64, Some(3_125)),
-            (20_000, 50, 64, Some(1_000)),
-            (1_999, 50, 64, None),
-            (20_000, 50, 0, None),
-            (20_000, 0, 64, None),
-            (0, 50, 64, None),
+            (20_000, 10_000, 1, &[20_000][..]),
+            (20_000, 10_001, 1, &[]),
+            (20_000, 100_000, 10, &[20_000]),
+            (20_000, 100_000, 50, &[4_000, 8_000, 12_000, 16_000, 20_000]),
+            (2_000, 16_000, 64, &[1_000, 1_000, 1_500, 2_000]),
+            (1_999, 50, 64, &[]),
+            (20_000, 50, 0, &[]),
+            (20_000, 0, 64, &[]),
+            (0, 50, 64, &[]),
         ] {
-            let told = pace(dial_us, use_us).patience(lent);
-            assert_eq!(told, expected_us.map(Duration::from_micros), "{dial_us}, {use_us}, {lent}");
+            let pace = pace(dial_us, use_us);
+            let all: Vec<_> = std::iter::from_fn(|| pace.wait(lent)).take(100).collect();
+            let told: Vec<_> = all.iter().map(|one| one.patience.as_micros()).collect();
+            assert_eq!(told, expected_us, "{dial_us}, {use_us}, {lent}");
+            drop(all);
+            assert_eq!(pace.waiting.load(Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn patience_ends() {
+        let pace = pace(20_000, 100_000);
+        let waiting = pace.wait(10).expect("they come back each 10 ms");
+        for (waited_us, expected) in [(0, true), (19_999, true), (20_000, false), (90_000, false)] {
+            assert_eq!(waiting.goes_on(Duration::from_micros(waited_us)), expected, "{waited_us}");
         }
     }
 
@@ -89,9 +141,9 @@ mod tests {
         let pace = Pace::default();
         (0..100).for_each(|_| pace.dialled_in(Duration::from_millis(80)));
         (0..100).for_each(|_| pace.used_for(Duration::from_millis(8)));
-        assert_eq!(pace.patience(1), Some(Duration::from_millis(16)));
+        assert_eq!(pace.dial_and_use().map(|span| span.as_millis()), [80, 8]);
         (0..100).for_each(|_| pace.dialled_in(Duration::from_millis(1)));
-        assert_eq!(pace.patience(1), None);
+        assert!(pace.wait(1).is_none());
         let sampled = (1..=160).filter(|number| Pace::wants_use(*number)).count();
         assert_eq!((sampled, Pace::wants_use(1)), (10, true), "the first of each session, too");
     }

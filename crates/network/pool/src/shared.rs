@@ -62,6 +62,24 @@ mod tests {
         assert!(seconds.iter().any(|s| *s < 820.0) && seconds.iter().any(|s| *s > 1180.0));
     }
 
+    /// Those opened in a row end at moments that have nothing to do with each other.
+    #[test]
+    #[allow(clippy::cast_precision_loss)]
+    fn lifetimes_do_not_follow_each_other() {
+        const COUNT: usize = 4000;
+        let shared = Shared::new(PoolOptions::default());
+        let seconds: Vec<_> =
+            (0..COUNT as u64).map(|id| shared.lifetime_of(EntryId(id)).as_secs_f64()).collect();
+        let mean = seconds.iter().sum::<f64>() / COUNT as f64;
+        let variance: f64 = seconds.iter().map(|one| (one - mean).powi(2)).sum();
+        for lag in 1..=10 {
+            let pairs = seconds.iter().zip(&seconds[lag..]);
+            let correlation = pairs.map(|(one, other)| (one - mean) * (other - mean)).sum::<f64>() / variance;
+            // Chance alone: a standard deviation of 1/sqrt(4000) = 0.016.
+            assert!(correlation.abs() < 0.1, "lag {lag}: {correlation}");
+        }
+    }
+
     #[test]
     fn endless_lifetime_stays_endless() {
         let shared = Shared::new(PoolOptions::default().lifetime(Duration::MAX));
