@@ -14,6 +14,7 @@ use millstream_runtime::{Engine, Stage, Worker, now, spawn_local, turn_now};
 use millstream_transport::{Cause, LifeTable, Opener};
 use millstream_upstream::{Cache, CacheOptions, Resolve, Task};
 
+use crate::demand::{self, AllDemand};
 use crate::dialer::{self, LentOf, PermitOf};
 use crate::habits::AllHabits;
 use crate::lease::shard;
@@ -39,6 +40,7 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) stats: Stats,
     pub(crate) habits: AllHabits,
+    pub(crate) demand: AllDemand,
     budget: Budget,
     pub(crate) gates: Gates,
     workers: Box<[Worker]>,
@@ -78,8 +80,6 @@ impl Call {
 
 /// A session idle for no longer than this is not looked at once more: the syscall would cost more than it finds.
 const FRESH: Duration = Duration::from_millis(1);
-/// How often idle connections are looked through for those past their time.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl<P: Protocol> Client<P> {
     /// A client whose connections live on this engine's workers. It does not keep the engine alive. Names are resolved by
@@ -124,13 +124,14 @@ impl<P: Protocol> Client<P> {
             resolver,
             stats: Stats::new(engine),
             habits: AllHabits::default(),
+            demand: AllDemand::default(),
             budget: Budget::new(),
             gates: Gates::default(),
             workers,
             next_home: AtomicUsize::new(0),
         });
         stats::register(engine, &shared);
-        sweep(engine, Arc::downgrade(&shared));
+        sweep(engine, &shared);
         Self(shared)
     }
 
@@ -147,6 +148,10 @@ impl<P: Protocol> Client<P> {
     /// The pool's numbers, over all targets.
     pub fn pool_stats(&self) -> PoolStats {
         self.0.pool.totals()
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared<P>>) -> Self {
+        Self(shared)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<P>> {
@@ -383,21 +388,23 @@ enum Rather<P: Protocol> {
 
 /// Lets go of idle connections past their time, and of all when the engine drains. Ends with the client, or with the
 /// engine, and refuses then whoever waits.
-fn sweep<P: Protocol>(engine: &Engine, client: Weak<Shared<P>>) {
+fn sweep<P: Protocol>(engine: &Engine, client: &Arc<Shared<P>>) {
     let worker = engine.workers()[0].clone();
     let home = worker.clone();
-    let warden = Warden(client);
+    let every = demand::look_every(client.options.lifetime);
+    let warden = Warden(Arc::downgrade(client));
     // An error means that the engine has stopped already; the job is dropped then, and the warden with it.
     let _ = worker.run(move || {
         spawn_local(async move {
             let warden = warden;
             loop {
-                tokio::time::sleep(SWEEP_EVERY).await;
+                tokio::time::sleep(every).await;
                 let Some(client) = warden.0.upgrade() else { return };
                 let is_running = home.engine().is_some_and(|engine| engine.stage() == Stage::Running);
                 if is_running {
                     client.habits.forget(now());
                     drop(client.pool.sweep(now()));
+                    demand::look(&client, now());
                     look_at_ports(&home, client.lives.ports());
                 } else {
                     drop(client.pool.close_all());

@@ -64,7 +64,8 @@ impl<P: Protocol> Drop for Parcel<P> {
     }
 }
 
-async fn open_here<P: Protocol>(
+/// The same on the worker that the session will live on.
+pub(crate) async fn open_here<P: Protocol>(
     shared: &Arc<Shared<P>>,
     target: &Target,
     permit: PermitOf<P>,
@@ -82,7 +83,7 @@ async fn open_here<P: Protocol>(
             Ok(lent)
         }
         Err(error) => {
-            if error.kind() == Kind::PortsExhausted && opener != Opener::Prewarm {
+            if error.kind() == Kind::PortsExhausted && !opener.is_ahead() {
                 shared.gates.of(target).withdraw(permit, shared.max_open);
             }
             Err(error.with_seen(Seen::No))
@@ -116,7 +117,7 @@ async fn dial_here<P: Protocol>(
     if opener != Opener::Retry {
         let room = || shared.lives.ports().room(tcp.iter().copied(), Instant::now());
         let level = || shared.lives.ports().level(tcp.iter().copied(), Instant::now());
-        if opener == Opener::Prewarm && (gate.is_closed() || level() >= Level::Careful) {
+        if opener.is_ahead() && (gate.is_closed() || level() >= Level::Careful) {
             // Nobody waits for it: it is not worth a gate.
             return Err(Error::new(Kind::PortsExhausted, Origin::Local, "local ports are getting scarce"));
         }

@@ -7,6 +7,7 @@
 //! them, so a runtime that ends takes none along.
 
 mod client;
+mod demand;
 mod dialer;
 mod farewell;
 mod habits;

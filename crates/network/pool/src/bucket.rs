@@ -25,11 +25,13 @@
 mod waiters;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use millstream_base::Deadline;
 
+use crate::ending::Ending;
 use crate::lent::{Entry, EntryId, Evicted, Lent, Permit};
 use crate::queue::{Offer, Queue};
 use crate::shared::Shared;
@@ -53,6 +55,9 @@ pub struct Bucket<S> {
     queue: Line<Mutex<Queue<S>>>,
     /// Sessions in stock; kept only where `max_idle` is set, so that others do not meet at this cell.
     idle: AtomicUsize,
+    ending: Ending,
+    /// Written when sessions are opened, and read now and then.
+    peak: std::sync::atomic::AtomicUsize,
     counts: Counts,
 }
 
@@ -72,6 +77,8 @@ impl<S: Pooled> Bucket<S> {
             shared,
             queue: Line(Mutex::new(Queue::new())),
             idle: AtomicUsize::new(0),
+            ending: Ending::default(),
+            peak: std::sync::atomic::AtomicUsize::new(0),
             counts: Counts::new(),
         }
     }
@@ -121,7 +128,7 @@ impl<S: Pooled> Bucket<S> {
     /// Takes from stock what has lain there, or lived, for long enough.
     pub fn sweep(self: &Arc<Self>, now: Instant) -> Vec<Evicted<S>> {
         let mut expired = Vec::new();
-        self.shards.iter().for_each(|stock| stock.take_expired(now, &mut expired));
+        self.shards.iter().for_each(|stock| stock.take_expired(now, &self.ending, &mut expired));
         self.left_stock(expired.len());
         let evict = |entry: Box<Entry<S>>| {
             let cause = time_is_up(&entry, now).unwrap_or(EvictCause::IdleTimeout);
@@ -169,6 +176,25 @@ impl<S: Pooled> Bucket<S> {
         self.waiting.load(Relaxed)
     }
 
+    /// Sessions in the last tenth of their lifetime, as far as they were given back or swept since. Whoever does not
+    /// want to be without them opens others in time.
+    pub fn ending(&self) -> usize {
+        self.ending.count()
+    }
+
+    /// The most sessions that were lent at once since this was called last. A little more where several shards were
+    /// low at different moments, a little less where sessions ended meanwhile.
+    pub fn take_peak(&self) -> usize {
+        self.fold_peak();
+        self.peak.swap(0, StdRelaxed)
+    }
+
+    /// All that are open and did not lie in stock at its lowest were lent. The lows begin anew.
+    fn fold_peak(&self) {
+        let low: usize = self.shards.iter().map(Stock::take_low).sum();
+        self.peak.fetch_max(self.counts.alive().saturating_sub(low), StdRelaxed);
+    }
+
     /// The numbers now.
     pub fn stats(&self) -> Stats {
         let idle = self.shards.iter().map(Stock::len).sum();
@@ -205,6 +231,7 @@ impl<S: Pooled> Bucket<S> {
     pub(crate) fn open(&self, session: S, now: Instant) -> Box<Entry<S>> {
         let id = self.shared.next_id();
         let expires = Deadline::after(now, self.shared.lifetime_of(id)).moment();
+        self.fold_peak(); // before there is one more than those that the lows are about
         self.counts.dialled();
         Box::new(Entry {
             id,
@@ -215,6 +242,7 @@ impl<S: Pooled> Bucket<S> {
             until: expires,
             idle_for: Duration::ZERO,
             uses: 0,
+            mark: None,
             session,
         })
     }
@@ -241,6 +269,7 @@ impl<S: Pooled> Bucket<S> {
         let keep = keep.min(self.shared.options.idle_timeout);
         entry.idle_since = now;
         entry.idle_for = Duration::ZERO;
+        entry.look_at_age(now, &self.ending);
         entry.until = now.checked_add(keep).map_or(entry.expires, |until| until.min(entry.expires));
         if let Some(cause) = self.outdated(&entry).or_else(|| time_is_up(&entry, now)) {
             self.end(entry, cause);

@@ -12,6 +12,7 @@
 
 mod bucket;
 mod checkout;
+mod ending;
 mod lent;
 mod options;
 mod pool;

@@ -121,6 +121,11 @@ impl<K: Key, S: Pooled> Pool<K, S> {
         self.0.close()
     }
 
+    /// All buckets there are, with their keys. They are not forgotten while they are looked at.
+    pub fn buckets(&self) -> Vec<(K, Arc<Bucket<S>>)> {
+        self.0.read().buckets.iter().map(|(key, bucket)| (key.clone(), Arc::clone(bucket))).collect()
+    }
+
     /// The numbers of each bucket.
     pub fn stats(&self) -> Vec<(K, Stats)> {
         self.0.read().buckets.iter().map(|(key, bucket)| (key.clone(), bucket.stats())).collect()

@@ -141,6 +141,12 @@ impl Counts {
         self.evicted[cause as usize].fetch_add(1, Relaxed);
     }
 
+    /// Sessions there are.
+    pub(crate) fn alive(&self) -> usize {
+        let ended = self.evicted.iter().map(|count| count.load(Relaxed)).sum();
+        usize::try_from(self.dialled.load(Relaxed).saturating_sub(ended)).unwrap_or(usize::MAX)
+    }
+
     /// The numbers, given those that live elsewhere.
     pub(crate) fn stats(&self, places: usize, idle: usize, waiting: usize, reused: u64) -> Stats {
         let evicted = std::array::from_fn(|cause| self.evicted[cause].load(Relaxed));

@@ -8,8 +8,10 @@
 //! 4. Once `closed`, nothing is pushed any more.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
 use std::time::Instant;
 
+use crate::ending::Ending;
 use crate::lent::{Entry, EntryId};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering::Relaxed, lock};
 
@@ -18,6 +20,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering::Relaxed, 
 pub(crate) struct Stock<S> {
     list: Mutex<List<S>>,
     len: AtomicUsize,
+    /// The fewest there have been since somebody asked. A std atomic also under loom: it decides nothing.
+    low: std::sync::atomic::AtomicUsize,
     reused: AtomicU64,
 }
 
@@ -39,12 +43,18 @@ impl<S> Stock<S> {
         Self {
             list: Mutex::new(List { slots: VecDeque::new(), closed: false }),
             len: AtomicUsize::new(0),
+            low: std::sync::atomic::AtomicUsize::new(0),
             reused: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len.load(Relaxed)
+    }
+
+    /// The fewest sessions that lay here since this was called last.
+    pub(crate) fn take_low(&self) -> usize {
+        self.low.swap(self.len(), StdRelaxed)
     }
 
     /// When the topmost session was given back.
@@ -81,12 +91,13 @@ impl<S> Stock<S> {
         })
     }
 
-    /// Takes all whose time is up, and gives back memory that a burst has left.
-    pub(crate) fn take_expired(&self, now: Instant, into: &mut Vec<Box<Entry<S>>>) {
+    /// Takes all whose time is up, counts in `ending` those whose time comes near, and gives back memory that a burst has left.
+    pub(crate) fn take_expired(&self, now: Instant, ending: &Ending, into: &mut Vec<Box<Entry<S>>>) {
         if self.len() == 0 {
             return;
         }
         let mut list = lock(&self.list);
+        list.slots.iter_mut().for_each(|slot| slot.entry.look_at_age(now, ending));
         if list.slots.iter().any(|slot| slot.until <= now) {
             let (kept, expired): (VecDeque<_>, VecDeque<_>) =
                 list.slots.drain(..).partition(|slot| slot.until > now);
@@ -128,6 +139,9 @@ impl<S> Stock<S> {
         }
         let mut list = lock(&self.list);
         let slot = pick(&mut list.slots)?;
+        if list.slots.len() < self.low.load(StdRelaxed) {
+            self.low.store(list.slots.len(), StdRelaxed);
+        }
         self.note_len(&list);
         Some(slot.entry)
     }

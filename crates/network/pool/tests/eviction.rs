@@ -41,6 +41,45 @@ fn sweep_takes_what_has_lived_for_long_enough() {
 }
 
 #[test]
+fn sessions_in_the_last_tenth_of_their_lifetime_are_counted_until_they_end() {
+    let room = room();
+    let (a, b, c) = (room.open("a"), room.open("b"), room.open("c"));
+    a.give_back(0, room.now + 1619 * SECOND);
+    b.give_back(0, room.now + 1620 * SECOND);
+    assert_eq!(room.bucket.ending(), 1, "b, when it came back");
+    assert!(room.pool.sweep(room.now + 1621 * SECOND).is_empty());
+    assert_eq!(room.bucket.ending(), 2, "a was swept");
+    c.give_back(1, room.now + 1622 * SECOND);
+    assert_eq!(room.bucket.ending(), 3);
+    drop(room.take());
+    let (_session, _place) = room.take().detach();
+    assert_eq!(room.bucket.ending(), 1, "one was closed, one was taken out");
+    assert_eq!(room.bucket.close_all().len(), 1);
+    assert_eq!(room.bucket.ending(), 0);
+}
+
+#[test]
+fn peak_is_the_most_that_were_lent_at_once() {
+    let room = room();
+    assert_eq!(room.bucket.take_peak(), 0);
+    // Opened one after the other, as ahead of need.
+    let all: Vec<_> = ["a", "b", "c", "d"].map(|name| room.open(name)).into();
+    assert_eq!(room.bucket.take_peak(), 4);
+    all.into_iter().enumerate().for_each(|(shard, lent)| lent.give_back(shard, room.now));
+    assert_eq!(room.bucket.take_peak(), 4, "they were lent when it was asked before");
+    assert_eq!(room.bucket.take_peak(), 0);
+    let (one, two) = (room.take(), room.take());
+    drop(two);
+    one.give_back(0, room.now);
+    assert_eq!(room.bucket.take_peak(), 1, "what has ended counts no more");
+    for name in ["e", "f"] {
+        let place = room.bucket.try_reserve().expect("below the limit");
+        place.fill(room.world.open(name), room.now).give_back(0, room.now);
+    }
+    assert_eq!(room.bucket.take_peak(), 1, "never both");
+}
+
+#[test]
 fn peer_with_a_shorter_keep_alive_is_left_earlier() {
     let room = room();
     room.open("a").give_back_until(0, room.now, 5 * SECOND);

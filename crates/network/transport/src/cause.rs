@@ -61,6 +61,8 @@ named! {
         AllBusy = "all_busy",
         /// Opened ahead of need.
         Prewarm = "prewarm",
+        /// Opened to take over from one that comes to the end of its lifetime.
+        Successor = "successor",
         /// A call is repeated on a fresh connection.
         Retry = "retry",
         /// Somebody dialled without a pool.
@@ -195,6 +197,13 @@ impl Cause {
             | Self::Shutdown
             | Self::HandedOver => false,
         }
+    }
+}
+
+impl Opener {
+    /// Was it opened before anybody asked for it?
+    pub fn is_ahead(self) -> bool {
+        matches!(self, Self::Prewarm | Self::Successor)
     }
 }
 

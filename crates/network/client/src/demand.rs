@@ -1,0 +1,191 @@
+//! How many connections a target needs, and their successors: one that comes to the end of its lifetime is replaced before.
+//!
+//! Needed are as many as were in use at once in all but the busiest hundredth of the last five minutes, and no more than within the
+//! last idle timeout: what nobody uses ends. Each second the client looks
+//! for targets where fewer would be left once those near their end have gone, and opens what is missing, at most as many as are there.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use millstream_pool::{Bucket, Pool};
+use millstream_runtime::spawn_local;
+use millstream_transport::Opener;
+
+use crate::client::Shared;
+use crate::per_target::PerTarget;
+use crate::prewarm::warm;
+use crate::slot::Slot;
+use crate::{Client, Protocol, Target};
+
+/// What all targets need.
+pub(crate) type AllDemand = PerTarget<Demand>;
+
+/// What one target needs.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    peaks: Mutex<Peaks>,
+    /// Successors are being opened.
+    is_renewing: AtomicBool,
+}
+
+/// The most connections in use at once, for each of the last [`SECONDS`].
+#[derive(Debug, Default)]
+struct Peaks {
+    /// In a ring; those of seconds in which nobody looked are 0.
+    most: Vec<u16>,
+    /// The newest, and the second it belongs to, counted from `begun`.
+    second: u64,
+    begun: Option<Instant>,
+}
+
+const SECONDS: usize = 300;
+
+impl Peaks {
+    fn note(&mut self, peak: usize, now: Instant) {
+        let begun = *self.begun.get_or_insert(now);
+        let second = now.saturating_duration_since(begun).as_secs();
+        let peak = u16::try_from(peak).unwrap_or(u16::MAX);
+        if self.most.is_empty() {
+            self.most.push(0);
+        }
+        // More than a whole round overwrites all of it once.
+        let passed = usize::try_from(second.saturating_sub(self.second)).unwrap_or(SECONDS).min(SECONDS);
+        for later in (0..passed).rev() {
+            let at = index(second - later as u64);
+            if at == self.most.len() {
+                self.most.push(0);
+            } else if let Some(old) = self.most.get_mut(at) {
+                *old = 0;
+            } else {
+                self.most.resize(at + 1, 0);
+            }
+        }
+        self.second = self.second.max(second);
+        let newest = &mut self.most[index(self.second)];
+        *newest = peak.max(*newest);
+    }
+
+    /// The 99th percentile, by nearest rank; no more than were in use at once within the last `idle_timeout`.
+    fn needed(&self, idle_timeout: Duration) -> usize {
+        let mut sorted = self.most.clone();
+        sorted.sort_unstable();
+        let rank = (sorted.len() * 99).div_ceil(100);
+        let of_all = rank.checked_sub(1).map_or(0, |at| sorted[at]);
+        let newest_first = (0..=idle_timeout.as_secs()).map_while(|ago| self.second.checked_sub(ago));
+        let lately = newest_first.take(SECONDS).filter_map(|second| self.most.get(index(second))).max();
+        usize::from(of_all.min(lately.copied().unwrap_or(0)))
+    }
+}
+
+fn index(second: u64) -> usize {
+    usize::try_from(second % SECONDS as u64).unwrap_or(0)
+}
+
+impl Demand {
+    fn note(&self, peak: usize, now: Instant) {
+        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).note(peak, now);
+    }
+
+    fn needed(&self, idle_timeout: Duration) -> usize {
+        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).needed(idle_timeout)
+    }
+}
+
+/// How often a client looks: often enough for the last tenth of a lifetime not to pass unseen.
+pub(crate) fn look_every(lifetime: Duration) -> Duration {
+    (lifetime / 40).clamp(Duration::from_millis(10), Duration::from_secs(1))
+}
+
+/// Looks at all targets, and has successors opened where connections come to their end. On a worker.
+pub(crate) fn look<P: Protocol>(shared: &Arc<Shared<P>>, now: Instant) {
+    for (target, bucket) in Pool::buckets(&shared.pool) {
+        let demand = shared.demand.of(&target);
+        demand.note(bucket.take_peak(), now);
+        let needed = demand.needed(shared.options.idle_timeout);
+        if missing(&bucket, needed) > 0 && !demand.is_renewing.swap(true, SeqCst) {
+            let client = Client::from_shared(shared.clone());
+            drop(spawn_local(async move {
+                let _done = Renewing(&demand);
+                // What failed is tried again at the next look.
+                drop(renew(&client, &target, &bucket, needed).await);
+            }));
+        }
+    }
+}
+
+async fn renew<P: Protocol>(
+    client: &Client<P>,
+    target: &Target,
+    bucket: &Arc<Bucket<Slot<P::Session>>>,
+    needed: usize,
+) -> millstream_base::Result<usize> {
+    warm(client.shared(), target, bucket, Opener::Successor, || missing(bucket, needed)).await
+}
+
+/// How many must be opened for no fewer than `needed` to be there when those near their end have gone.
+fn missing<S: crate::Session>(bucket: &Bucket<Slot<S>>, needed: usize) -> usize {
+    let (ending, places) = (bucket.ending(), bucket.places());
+    if ending == 0 {
+        return 0;
+    }
+    needed.min(places).saturating_sub(places.saturating_sub(ending)).min(ending)
+}
+
+/// Dropped also when the engine stops meanwhile.
+struct Renewing<'a>(&'a Demand);
+
+impl Drop for Renewing<'_> {
+    fn drop(&mut self) {
+        self.0.is_renewing.store(false, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_but_the_busiest_hundredth_counts() {
+        let (mut peaks, begun) = (Peaks::default(), Instant::now());
+        let at = |second: f64| begun + Duration::from_secs_f64(second);
+        let needed = |peaks: &Peaks| peaks.needed(Duration::MAX);
+        assert_eq!(needed(&peaks), 0);
+        peaks.note(7, at(0.0));
+        peaks.note(3, at(0.9));
+        assert_eq!((needed(&peaks), peaks.most.len()), (7, 1), "the most of a second");
+        (1..297).for_each(|second| peaks.note(10, at(f64::from(second))));
+        (297..300).for_each(|second| peaks.note(500, at(f64::from(second))));
+        assert_eq!((needed(&peaks), peaks.most.len()), (10, SECONDS), "three of 300 are a hundredth");
+        peaks.note(500, at(300.5));
+        assert_eq!((needed(&peaks), peaks.most.len()), (500, SECONDS), "four are more");
+        peaks.note(1, at(598.0));
+        assert_eq!(needed(&peaks), 0, "three that are not 0, after 297 seconds without anybody");
+        peaks.note(2, at(5000.0));
+        assert_eq!((needed(&peaks), peaks.most.iter().max()), (0, Some(&2)));
+    }
+
+    #[test]
+    fn what_nobody_used_lately_is_not_needed() {
+        let (mut peaks, begun) = (Peaks::default(), Instant::now());
+        let second = Duration::from_secs;
+        (0..100).for_each(|at| peaks.note(8, begun + second(at)));
+        (100..150).for_each(|at| peaks.note(2, begun + second(at)));
+        for (idle_timeout, expected) in [(0, 2), (49, 2), (50, 8), (60, 8), (100_000, 8)] {
+            assert_eq!(peaks.needed(second(idle_timeout)), expected, "{idle_timeout} s");
+        }
+        (150..220).for_each(|at| peaks.note(0, begun + second(at)));
+        assert_eq!(peaks.needed(second(60)), 0);
+    }
+
+    #[test]
+    fn looks_are_many_in_a_lifetime() {
+        for (lifetime_ms, expected_ms) in
+            [(0, 10), (400, 10), (2_000, 50), (40_000, 1_000), (1_800_000, 1_000)]
+        {
+            let every = look_every(Duration::from_millis(lifetime_ms));
+            assert_eq!(every, Duration::from_millis(expected_ms), "{lifetime_ms}");
+        }
+        assert_eq!(look_every(Duration::MAX), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,29 @@
+//! How many sessions are in the last tenth of their lifetime: each of them wants a successor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The count of one bucket. A std atomic also under loom: it decides nothing in the pool.
+#[derive(Debug, Default)]
+pub(crate) struct Ending(Arc<AtomicUsize>);
+
+/// One session that is counted, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Mark(Arc<AtomicUsize>);
+
+impl Ending {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        self.0.fetch_add(1, Relaxed);
+        Mark(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
