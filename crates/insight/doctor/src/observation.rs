@@ -102,6 +102,9 @@ pub struct Endpoint {
     pub held: u32,
     /// TIME_WAIT by what is left of its 60 s, in steps of 5 s; the last holds the youngest.
     pub expiries: Vec<u32>,
+    /// Those of [`held`](Self::held) that are in TIME_WAIT for longer than `tcp_tw_reuse_delay`: what `connect` may take over where
+    /// the settings allow it. None in observations of earlier versions.
+    pub rested: Option<u32>,
     /// CLOSE_WAIT sockets that were there in the first sample already.
     pub close_wait_kept: u32,
     /// FIN_WAIT_2 sockets with an owner that were there in the first sample already.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::comparison::Comparison;
 use crate::diagnosis::{Diagnosis, Severity};
 use crate::engine::{EngineFacts, TargetFacts};
-use crate::observation::{Holder, Listener, Observation, Sample, Side};
+use crate::observation::{Endpoint, Holder, Listener, Observation, Sample, Side};
+use crate::reuse::Takeable;
 use crate::rules::{RULES, Rule};
 use crate::view::{View, seconds_to_exhaustion};
 
@@ -91,6 +92,9 @@ pub struct EndpointRow {
     pub budget: Option<u32>,
     /// How many of them are held.
     pub used: u32,
+    /// How many of those are in TIME_WAIT, and `connect` may take them over; none where the settings allow nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeable: Option<u32>,
     /// New TIME_WAIT a second.
     pub time_wait_rate: f64,
     /// When none will be left, if it goes on like this; none if it never will.
@@ -163,7 +167,7 @@ impl Report {
             diagnoses,
             not_checked,
             states: states(last),
-            endpoints: endpoints(last, observation.ports),
+            endpoints: endpoints(last, observation),
             host: host(observation),
             unseen: observation.unseen.clone(),
             listeners: last.listeners.clone(),
@@ -231,30 +235,35 @@ fn states(sample: &Sample) -> BTreeMap<String, u64> {
     states
 }
 
-fn endpoints(sample: &Sample, ports: Option<u32>) -> Vec<EndpointRow> {
-    let row = |one: &crate::Endpoint| EndpointRow {
+fn endpoints(sample: &Sample, all: &Observation) -> Vec<EndpointRow> {
+    let mut rows: Vec<_> = sample.endpoints.iter().map(|one| endpoint(one, all)).collect();
+    let size =
+        |row: &EndpointRow| row.established.saturating_add(row.time_wait).saturating_add(row.close_wait);
+    rows.sort_by_key(|row| std::cmp::Reverse((row.used, size(row))));
+    rows
+}
+
+fn endpoint(one: &Endpoint, all: &Observation) -> EndpointRow {
+    let takeable = Takeable::of(all, one);
+    EndpointRow {
         local: one.local.clone(),
         remote: one.remote.clone(),
         side: one.side,
         established: one.states.established,
         time_wait: one.states.time_wait,
         close_wait: one.states.close_wait,
-        budget: ports.filter(|_| one.side == Side::Connecting),
+        budget: all.ports.filter(|_| one.side == Side::Connecting),
         used: one.held,
         time_wait_rate: one.time_wait_rate(),
-        seconds_to_exhaustion: ports.and_then(|ports| seconds_to_exhaustion(one, ports)),
+        takeable: takeable.map(|takeable| takeable.ports),
+        seconds_to_exhaustion: all.ports.and_then(|ports| seconds_to_exhaustion(one, ports, takeable)),
         processes: one.holders.clone(),
         unknown: one.unknown,
         syn_sent: Some(one.states.syn_sent),
         fin_wait_2_owned: Some(one.states.fin_wait_2_owned),
         fin_wait_2_orphan: Some(one.states.fin_wait_2_orphan),
         stalled: Some(one.stalled),
-    };
-    let mut rows: Vec<_> = sample.endpoints.iter().map(row).collect();
-    let size =
-        |row: &EndpointRow| row.established.saturating_add(row.time_wait).saturating_add(row.close_wait);
-    rows.sort_by_key(|row| std::cmp::Reverse((row.used, size(row))));
-    rows
+    }
 }
 
 fn targets(engine: &EngineFacts) -> Vec<TargetRow> {

@@ -116,6 +116,9 @@ fn line(row: &EndpointRow) -> String {
     if row.unknown > 0 {
         who.push(format!("{} unknown", row.unknown));
     }
+    if let Some(takeable) = row.takeable.filter(|&count| count > 0) {
+        who.push(format!("{takeable} may be taken over"));
+    }
     let (established, waits, closed) = (row.established, row.time_wait, row.close_wait);
     format!("{name:<46} {established:>7} {waits:>9} {closed:>10} {ports:>13} {left:>9}  {}", who.join(", "))
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::{EngineFacts, TargetFacts};
 use crate::observation::{EXPIRY_STEP_S, Endpoint, Observation, Sample, Side};
+use crate::reuse::Takeable;
 
 /// An observation with at least three samples.
 #[derive(Clone, Copy)]
@@ -65,6 +66,11 @@ impl<'a> View<'a> {
         targets.iter().find(|target| target.remote == endpoint.remote)
     }
 
+    /// What `connect` may take over of an endpoint's ports; none where the settings allow nothing.
+    pub(crate) fn takeable(&self, one: &Endpoint) -> Option<Takeable> {
+        Takeable::of(self.all, one)
+    }
+
     pub(crate) fn on_side(&self, side: Side) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
         self.last.endpoints.iter().filter(move |endpoint| endpoint.side == side)
     }
@@ -97,10 +103,17 @@ pub(crate) fn holders(endpoint: &Endpoint) -> Option<String> {
 /// Seconds until an endpoint has no port left, if it goes on as in its youngest five seconds; none if it never will.
 ///
 /// TIME_WAIT ends after 60 s, so what is held settles at 60 times the rate: the forecast follows the expiries rather than
-/// draw a straight line.
-pub(crate) fn seconds_to_exhaustion(endpoint: &Endpoint, ports: u32) -> Option<u32> {
+/// draw a straight line. Where `connect` is seen to take ports over, each is lost for the delay only.
+pub(crate) fn seconds_to_exhaustion(
+    endpoint: &Endpoint,
+    ports: u32,
+    takeable: Option<Takeable>,
+) -> Option<u32> {
     if endpoint.side == Side::Listening {
         return None;
+    }
+    if let Some(takeable) = takeable.filter(Takeable::is_shown) {
+        return seconds_with_taking_over(endpoint, ports, &takeable);
     }
     if endpoint.held >= ports {
         return Some(0);
@@ -118,6 +131,19 @@ pub(crate) fn seconds_to_exhaustion(endpoint: &Endpoint, ports: u32) -> Option<u
         }
     }
     None
+}
+
+/// The young TIME_WAIT of now are old enough after the delay, and as many are there again as close in that time.
+fn seconds_with_taking_over(endpoint: &Endpoint, ports: u32, takeable: &Takeable) -> Option<u32> {
+    let lost = endpoint.held.saturating_sub(takeable.ports);
+    if lost >= ports {
+        return Some(0);
+    }
+    let delay_s = takeable.delay_ms as f64 / 1000.0;
+    let young = f64::from(endpoint.states.time_wait.saturating_sub(takeable.ports).min(lost));
+    let growth = endpoint.time_wait_rate() - young / delay_s;
+    let seconds = (f64::from(ports) - f64::from(lost)) / growth;
+    (growth > 0.0 && seconds <= delay_s).then_some(seconds.ceil() as u32)
 }
 
 /// `part` of `whole` in percent.

@@ -66,7 +66,7 @@ fn destinations(groups: &BTreeMap<(Side, String, String), Vec<&Socket>>, ports: 
 fn counted(mut one: Endpoint, group: &[&Socket], ports: &Ports, kept: &HashSet<u64>) -> Endpoint {
     one.expiries = vec![0; (60 / EXPIRY_STEP_S) as usize];
     one.is_loopback = group.iter().all(|socket| socket.remote.ip().to_canonical().is_loopback());
-    let mut held = HashSet::new();
+    let (mut held, mut rested) = (HashSet::new(), 0);
     for socket in group {
         count(&mut one.states, socket);
         if one.side == Side::Connecting && ports.is_automatic(socket.local.port()) {
@@ -79,6 +79,7 @@ fn counted(mut one: Endpoint, group: &[&Socket], ports: &Ports, kept: &HashSet<u
                 let step = (socket.rest_ms / u64::from(EXPIRY_STEP_S * 1000)) as usize;
                 let last = one.expiries.len() - 1;
                 one.expiries[step.min(last)] += 1;
+                rested += u32::from(one.side == Side::Connecting && ports.is_rested(socket));
             }
             State::CloseWait => one.close_wait_kept += was_there,
             State::FinWait2 if socket.inode != 0 => {
@@ -93,6 +94,7 @@ fn counted(mut one: Endpoint, group: &[&Socket], ports: &Ports, kept: &HashSet<u
         }
     }
     one.held = held.len() as u32;
+    one.rested = Some(rested);
     one
 }
 

@@ -89,7 +89,7 @@ impl Observer {
             self.blind.push("the range of local ports could not be read".to_owned());
             0..=u16::MAX
         });
-        let ports = Ports::of(&sockets, range);
+        let ports = Ports::of(&sockets, range, read::reuse_delay_ms());
         if self.samples.len() == Self::SAMPLES_MAX {
             self.samples.pop_front();
             self.resting.pop_front();
@@ -177,7 +177,7 @@ mod tests {
             Socket::plain(State::TimeWait, at(1, 40_000), at(2, 80)),
             Socket::plain(State::Established, at(2, 80), at(1, 40_001)),
         ];
-        let ports = Ports::of(&sockets, 40_000..=40_099);
+        let ports = Ports::of(&sockets, 40_000..=40_099, 1000);
         assert_eq!(ports.side(&sockets[1]), Side::Connecting);
         assert_eq!(ports.side(&sockets[2]), Side::Listening);
         let sample = gather::sample(&sockets, &ports, &Owners::default(), &HashSet::new());
@@ -186,5 +186,31 @@ mod tests {
             seen,
             [("10.9.0.1 -> 10.9.0.2:80".to_owned(), 1, 1), ("10.9.0.2:80 <- *".to_owned(), 0, 1)]
         );
+    }
+
+    #[test]
+    fn rested_are_time_wait_older_than_the_delay_on_ports_of_the_kernel() {
+        let at = |last: u8, port: u16| SocketAddr::from(([10, 9, 0, last], port));
+        let waits = |port: u16, rest_ms: u64| {
+            let mut one = Socket::plain(State::TimeWait, at(1, port), at(2, 80));
+            one.rest_ms = rest_ms;
+            one
+        };
+        // The last is a port that the kernel would not choose.
+        let sockets = [
+            Socket::plain(State::Listen, at(2, 80), SocketAddr::from(([0, 0, 0, 0], 0))),
+            Socket::plain(State::Established, at(1, 40_000), at(2, 80)),
+            waits(40_001, 60_004),
+            waits(40_002, 59_001),
+            waits(40_003, 59_000),
+            waits(40_004, 0),
+            waits(50_000, 0),
+        ];
+        for (delay_ms, rested) in [(1000, 2), (999, 3), (1, 3), (59_000, 1), (60_000, 1), (u64::MAX, 0)] {
+            let ports = Ports::of(&sockets, 40_000..=40_099, delay_ms);
+            let sample = gather::sample(&sockets, &ports, &Owners::default(), &HashSet::new());
+            let one = &sample.endpoints[0];
+            assert_eq!((one.held, one.states.time_wait, one.rested), (5, 5, Some(rested)), "{delay_ms} ms");
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 
 use millstream_sockets::{Counters, Holders, Process, Sysctls};
 
+use crate::reuse;
+
 pub(crate) type Numbers = BTreeMap<String, u64>;
 
 /// Counters that only grow, and gauges.
@@ -22,7 +24,7 @@ pub(crate) fn counters() -> millstream_sockets::Result<(Numbers, Numbers)> {
 
 const SYSCTLS: [&str; 17] = [
     "net.ipv4.tcp_tw_reuse",
-    "net.ipv4.tcp_tw_reuse_delay",
+    reuse::DELAY,
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_timestamps",
@@ -55,6 +57,11 @@ pub(crate) fn sysctls() -> (Numbers, Option<u32>) {
         all.insert("net.ipv4.ip_local_port_range.high".to_owned(), (*range.end()).into());
     }
     (all, ports.local_port_count())
+}
+
+/// How long a TIME_WAIT rests before `connect` may take it over, in milliseconds.
+pub(crate) fn reuse_delay_ms() -> u64 {
+    reuse::delay_or_usual(text(reuse::DELAY).and_then(|text| text.trim().parse().ok()))
 }
 
 fn text(name: &str) -> Option<String> {

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 pub(crate) use millstream_sockets::State;
 
 use crate::observation::Side;
+use crate::reuse::TIME_WAIT_MS;
 
 /// One line of a dump.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,20 +58,27 @@ pub(crate) struct Ports {
     listening: HashSet<(IpAddr, u16)>,
     anywhere: HashSet<u16>,
     range: RangeInclusive<u16>,
+    reuse_delay_ms: u64,
 }
 
 impl Ports {
-    pub(crate) fn of(sockets: &[Socket], range: RangeInclusive<u16>) -> Self {
+    pub(crate) fn of(sockets: &[Socket], range: RangeInclusive<u16>, reuse_delay_ms: u64) -> Self {
         let listeners = || sockets.iter().filter(|one| one.state == State::Listen).map(|one| one.local);
         let listening = listeners().map(|local| (local.ip().to_canonical(), local.port())).collect();
         let anywhere =
             listeners().filter(|local| local.ip().is_unspecified()).map(|local| local.port()).collect();
-        Self { listening, anywhere, range }
+        Self { listening, anywhere, range, reuse_delay_ms }
     }
 
     /// Whether the kernel may have chosen this port.
     pub(crate) fn is_automatic(&self, port: u16) -> bool {
         self.range.contains(&port)
+    }
+
+    /// Whether the port of this TIME_WAIT is one of the kernel's, and has rested for as long as `connect` wants before it takes it
+    /// over. The kernel tells what is left of the 60 s, rounded up: it may seem younger than it is, never older.
+    pub(crate) fn is_rested(&self, one: &Socket) -> bool {
+        self.is_automatic(one.local.port()) && one.rest_ms.saturating_add(self.reuse_delay_ms) <= TIME_WAIT_MS
     }
 
     fn is_listened_on(&self, address: SocketAddr) -> bool {

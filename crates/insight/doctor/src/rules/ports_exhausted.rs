@@ -4,7 +4,7 @@ use super::{Case, Look, Rule};
 use crate::diagnosis::{Remedy, Severity};
 use crate::effect::{Effect, Measure};
 use crate::observation::{Endpoint, Side};
-use crate::reuse;
+use crate::reuse::{self, Takeable};
 use crate::view::{View, percent};
 
 pub(super) const RULE: Rule = Rule {
@@ -20,20 +20,37 @@ const FULL_PERCENT: u64 = 98;
 
 fn look(view: &View<'_>) -> Look {
     let ports = view.ports()?;
-    let is_full = |one: &&Endpoint| percent(one.held.into(), ports.into()) >= FULL_PERCENT;
-    Ok(view.on_side(Side::Connecting).filter(is_full).map(|one| case(view, one, ports)).collect())
+    let is_full = |held: u32| percent(held.into(), ports.into()) >= FULL_PERCENT;
+    let found = |one| {
+        let takeable = view.takeable(one);
+        let lost = one.held.saturating_sub(takeable.map_or(0, |takeable| takeable.ports));
+        if is_full(lost) {
+            return Some(case(view, one, ports, takeable, Severity::Critical));
+        }
+        // Connections need not fail where ports may be taken over; whether they do is not shown.
+        let is_open = is_full(one.held) && !takeable.is_some_and(|takeable| takeable.is_shown());
+        is_open.then(|| case(view, one, ports, takeable, Severity::Warning))
+    };
+    Ok(view.on_side(Side::Connecting).filter_map(found).collect())
 }
 
-fn case(view: &View<'_>, one: &Endpoint, ports: u32) -> Case {
+fn case(view: &View<'_>, one: &Endpoint, ports: u32, takeable: Option<Takeable>, severity: Severity) -> Case {
     let states = one.states;
     let waits = u64::from(states.time_wait) * 2 >= u64::from(one.held);
-    let why = if waits {
-        "we close first, and each closed connection keeps its port for this destination for 60 s"
-    } else {
-        "more connections are open at once than there are ports"
+    let why = match takeable {
+        Some(_) if severity != Severity::Critical => {
+            "connect() may take over those in TIME_WAIT, but it is not shown that it can".to_owned()
+        }
+        _ if !waits => "more connections are open at once than there are ports".to_owned(),
+        Some(takeable) => format!(
+            "we close first, and more often than ports can be taken over: each rests for {} ms before",
+            takeable.delay_ms
+        ),
+        None => "we close first, and each closed connection keeps its port for this destination for 60 s"
+            .to_owned(),
     };
     let cause = format!("all {ports} local ports from {} are taken for {}: {why}", one.local, one.remote);
-    let mut case = Case::new(Severity::Critical, cause).at(one).seen(format!(
+    let mut case = Case::new(severity, cause).at(one).seen(format!(
         "{} of {ports} ports held: {} TIME_WAIT, {} established, {} CLOSE_WAIT, {} others",
         one.held,
         states.time_wait,
@@ -45,13 +62,20 @@ fn case(view: &View<'_>, one: &Endpoint, ports: u32) -> Case {
             .saturating_sub(states.established)
             .saturating_sub(states.close_wait),
     ));
+    if let Some(takeable) = takeable {
+        case = case.seen(takeable.evidence(view.seconds()));
+    }
     if let Some(target) = view.target(one).filter(|target| target.no_port > 0) {
         case = case.seen(format!("{} connects to {} found no port", target.no_port, target.target));
     }
-    if waits { waiting(view, one, ports, case) } else { open(one, ports, case) }
+    if waits { waiting(view, one, ports, case) } else { open(one, ports, takeable, case) }
 }
 
-fn open(one: &Endpoint, ports: u32, case: Case) -> Case {
+fn open(one: &Endpoint, ports: u32, takeable: Option<Takeable>, case: Case) -> Case {
+    let reuse = match takeable {
+        None => "tcp_tw_reuse: few of these ports are in TIME_WAIT",
+        Some(_) => "tcp_tw_reuse: it acts here already, and few of these ports are in TIME_WAIT",
+    };
     case.helps(Remedy::code(
         "bound the connections to this destination, and let callers wait for one \
              instead of opening more",
@@ -59,10 +83,16 @@ fn open(one: &Endpoint, ports: u32, case: Case) -> Case {
         format!("`used` of {} stays below {ports}", one.remote),
     ))
     .helps(address(one, ports))
-    .does_not_help("tcp_tw_reuse: few of these ports are in TIME_WAIT")
+    .does_not_help(reuse)
 }
 
 fn waiting(view: &View<'_>, one: &Endpoint, ports: u32, case: Case) -> Case {
+    let settings = &view.all.sysctls;
+    let is_on = reuse::is_on(settings, one.is_loopback);
+    let (rest, limit) = match is_on {
+        true => (format!("{} ms", reuse::delay_ms(settings)), reuse::taking_over_limit(ports, settings)),
+        false => ("60 s".to_owned(), reuse::resting_limit(ports)),
+    };
     let mut case = case
         .helps(Remedy::code(
             "reuse connections: keep them alive, read each response to its end, and keep \
@@ -75,45 +105,51 @@ fn waiting(view: &View<'_>, one: &Endpoint, ports: u32, case: Case) -> Case {
             "let the peer close first (HTTP: send `Connection: close` and wait for the \
              end), which moves TIME_WAIT to its side",
             rests_end(one).and(format_args!(
-                "0 ports held after a close; without it the limit is {ports} / 60 s = {:.1} a second",
-                f64::from(ports) / 60.0
+                "0 ports held after a close; without it the limit is {ports} / {rest} = {limit:.1} a second"
             )),
             "time_wait stays 0 on this side",
         ))
         .helps(Remedy::code(
             "choose the port yourself: bind to one with SO_REUSEADDR before each connect, as the engine's port allocator does; \
              with timestamps on, the kernel then takes over our own TIME_WAIT at once, without root",
-            format!("a port can be used again at once instead of after 60 s; {ports} connections \
+            format!("a port can be used again at once instead of after {rest}; {ports} connections \
              may be open at once"),
             "TcpExt TWRecycled grows, EADDRNOTAVAIL does not",
         ))
         .helps(address(one, ports))
-        .helps(Remedy::configuration(
-            "widen ip_local_port_range, with ends of different parity, and name the ports \
-             of services in ip_local_reserved_ports",
-            Effect::of(Measure::Budget, ports.into(), WIDEST.max(ports).into()).at(one.name()).and(format_args!(
-                "at most 64,512 ports, {:.1} times as many; the same end later, if the rate stays",
-                f64::from(WIDEST) / f64::from(ports)
-            )),
-            "`budget` of this endpoint grows",
-        ));
-    let (settings, stamps) = (&view.all.sysctls, view.sysctl("net.ipv4.tcp_timestamps"));
-    if !reuse::is_on(settings, one.is_loopback) && stamps != Some(0) {
-        let delay_ms = reuse::delay_ms(settings);
-        let limit = Effect::of(
-            Measure::ConnectLimit,
-            reuse::resting_limit(ports),
-            reuse::taking_over_limit(ports, settings),
-        );
-        case = case.helps(Remedy::sysctl(
-            ("net.ipv4.tcp_tw_reuse", view.sysctl("net.ipv4.tcp_tw_reuse"), "1".to_owned()),
-            "these are outgoing connections, so connect() may take over a TIME_WAIT that \
-             is old enough",
-            limit.at(one.name()).and(format_args!("{ports} ports / {delay_ms} ms")),
-            "TcpExt TWRecycled grows",
-        ));
+        .helps(wider(one, ports));
+    if !is_on && view.sysctl("net.ipv4.tcp_timestamps") != Some(0) {
+        case = case.helps(taking_over(view, one, ports));
     }
     nothing(one, case)
+}
+
+fn wider(one: &Endpoint, ports: u32) -> Remedy {
+    Remedy::configuration(
+        "widen ip_local_port_range, with ends of different parity, and name the ports \
+             of services in ip_local_reserved_ports",
+        Effect::of(Measure::Budget, ports.into(), WIDEST.max(ports).into()).at(one.name()).and(format_args!(
+            "at most 64,512 ports, {:.1} times as many; the same end later, if the rate stays",
+            f64::from(WIDEST) / f64::from(ports)
+        )),
+        "`budget` of this endpoint grows",
+    )
+}
+
+fn taking_over(view: &View<'_>, one: &Endpoint, ports: u32) -> Remedy {
+    let settings = &view.all.sysctls;
+    let limit = Effect::of(
+        Measure::ConnectLimit,
+        reuse::resting_limit(ports),
+        reuse::taking_over_limit(ports, settings),
+    );
+    Remedy::sysctl(
+        ("net.ipv4.tcp_tw_reuse", view.sysctl("net.ipv4.tcp_tw_reuse"), "1".to_owned()),
+        "these are outgoing connections, so connect() may take over a TIME_WAIT that \
+             is old enough",
+        limit.at(one.name()).and(format_args!("{ports} ports / {} ms", reuse::delay_ms(settings))),
+        "TcpExt TWRecycled grows",
+    )
 }
 
 /// What people try, and why it does nothing here.

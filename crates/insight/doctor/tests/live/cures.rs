@@ -1,8 +1,10 @@
 //! A state is made, then cured in part or whole, and the report after is compared with the one before.
 
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
 
-use millstream_doctor::{Comparison, Outcome, Prediction, Report};
+use millstream_doctor::{Comparison, Observer, Outcome, Prediction, Report, Severity};
 use millstream_sockets::{Diag, Entry, Query, State};
 
 use crate::namespace::{
@@ -94,5 +96,72 @@ fn setting_that_was_changed_is_told_with_what_came_of_it() {
                 "FIN_WAIT_2 without an owner: predicted -75 %, observed -75 % (20 -> 5; 5 expected in 60 s): as predicted"
             ]
         );
+    });
+}
+
+/// A connection from a port that `connect` chooses, which the client closes first.
+fn come_and_go(listener: &TcpListener, to: SocketAddr) -> std::io::Result<()> {
+    let client = TcpStream::connect(to)?;
+    let (server, _) = listener.accept()?;
+    drop(client);
+    drop(server);
+    Ok(())
+}
+
+/// Why no such connection can be had.
+fn refused(listener: &TcpListener, to: SocketAddr) -> ErrorKind {
+    come_and_go(listener, to).expect_err("no port is left").kind()
+}
+
+/// All ports in TIME_WAIT, which `connect` had chosen.
+fn full() -> (TcpListener, SocketAddr) {
+    let (listener, to) = listen();
+    (0..100).for_each(|_| come_and_go(&listener, to).expect("a port is free"));
+    until_time_wait(100);
+    assert_eq!(refused(&listener, to), ErrorKind::AddrNotAvailable);
+    (listener, to)
+}
+
+#[test]
+fn ports_that_connect_takes_over_are_no_longer_missing() {
+    inside(|| {
+        let (listener, to) = full();
+        let before = report(|_| ());
+        expect(&before, 1);
+        assert_eq!((before.diagnoses[0].severity, before.endpoints[0].takeable), (Severity::Critical, None));
+
+        set("net/ipv4/tcp_tw_reuse", "1");
+        until(|sample| sample.endpoints.iter().any(|one| one.rested == Some(100)));
+        let quiet = report(|_| ());
+        expect(&quiet, 1);
+        assert_eq!(
+            (quiet.diagnoses[0].severity, quiet.endpoints[0].takeable),
+            (Severity::Warning, Some(100))
+        );
+
+        let mut observer = Observer::new().unwrap();
+        for _ in 0..3 {
+            observer.sample().unwrap();
+            (0..5).for_each(|_| come_and_go(&listener, to).expect("it takes a port over"));
+        }
+        let now = Report::of(&observer.observation());
+        assert_eq!(now.diagnoses, [], "{}", now.to_text());
+        assert_eq!((now.endpoints[0].used, now.endpoints[0].seconds_to_exhaustion), (100, None));
+        let since = compared(&before.to_json(), &now);
+        assert_eq!(since.diagnoses[0].found, Some(false), "{}", since.to_text());
+    });
+}
+
+#[test]
+fn ports_without_timestamps_stay_missing_whatever_the_setting() {
+    inside(|| {
+        set("net/ipv4/tcp_tw_reuse", "1");
+        set("net/ipv4/tcp_timestamps", "0");
+        let (listener, to) = full();
+        until(|sample| sample.endpoints.iter().any(|one| one.rested == Some(100)));
+        assert_eq!(refused(&listener, to), ErrorKind::AddrNotAvailable);
+        let report = report(|_| ());
+        expect(&report, 1);
+        assert_eq!((report.diagnoses[0].severity, report.endpoints[0].takeable), (Severity::Critical, None));
     });
 }

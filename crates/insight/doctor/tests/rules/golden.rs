@@ -1,6 +1,6 @@
 //! For each row of the table: an observation that it is about, and one that only looks like it.
 
-use crate::traces::{PORTS, endpoint, grow, healthy, last, listener, target, waits};
+use crate::traces::{PORTS, endpoint, grow, healthy, last, listener, takes_over, target, waits};
 use millstream_doctor::{Descriptors, Observation, Report, Side};
 
 const DB: &str = "10.9.0.2:80";
@@ -12,7 +12,7 @@ pub(crate) struct Golden {
     near: fn(&mut Observation),
 }
 
-pub(crate) const GOLDEN: [Golden; 22] = [
+pub(crate) const GOLDEN: [Golden; 25] = [
     Golden {
         row: 1,
         found: |all| endpoint(all, Side::Connecting, DB, |_, one| waits(one, PORTS)),
@@ -24,12 +24,29 @@ pub(crate) const GOLDEN: [Golden; 22] = [
             });
         },
     },
+    Golden {
+        row: 1,
+        // All ports, most of them younger than the delay; then a tenth of them is.
+        found: |all| resting(all, PORTS, 500, 140),
+        near: |all| resting(all, PORTS, 25_000, 140),
+    },
+    Golden {
+        row: 1,
+        // Nothing shows that the peer sends the timestamps which taking over needs; a tenth of the ports is few in any case.
+        found: |all| resting(all, PORTS, 28_000, 0),
+        near: |all| resting(all, PORTS / 10, 2_000, 0),
+    },
     Golden { row: 2, found: |all| slow_connect(all, 15_000), near: |all| slow_connect(all, 5_000) },
     Golden { row: 3, found: |all| last(all).bound = 20_000, near: |all| last(all).bound = 200 },
     Golden {
         row: 4,
         found: |all| endpoint(all, Side::Connecting, DB, |_, one| waits(one, 9_000)),
         near: |all| endpoint(all, Side::Connecting, DB, |_, one| waits(one, 3_000)),
+    },
+    Golden {
+        row: 4,
+        found: |all| resting(all, 20_000, 10_000, 140),
+        near: |all| resting(all, 20_000, 19_000, 140),
     },
     Golden {
         row: 5,
@@ -105,6 +122,15 @@ pub(crate) const GOLDEN: [Golden; 22] = [
         near: |all| endpoint(all, Side::Connecting, DB, |_, one| one.states.established = 20),
     },
 ];
+
+/// So many TIME_WAIT, so many of them old enough to be taken over, which so many were.
+fn resting(all: &mut Observation, count: u32, rested: u32, recycled: u64) {
+    takes_over(all, 1000, recycled);
+    endpoint(all, Side::Connecting, DB, |_, one| {
+        waits(one, count);
+        one.rested = Some(rested);
+    });
+}
 
 fn slow_connect(all: &mut Observation, held: u32) {
     endpoint(all, Side::Connecting, DB, |_, one| (one.states.established, one.held) = (held, held));

@@ -3,4 +3,5 @@
 mod compare;
 mod golden;
 mod mutations;
+mod takeover;
 mod traces;

@@ -28,6 +28,7 @@ fn fill(one: &mut Endpoint, at: usize, counts: &[u32]) {
     one.states.close_wait = of(5);
     one.states.closing = of(6);
     one.held = of(7);
+    one.rested = Some(of(3)).filter(|rested| rested % 3 != 0);
     one.expiries = (0..of(8) % 13).map(|step| of(step as usize)).collect();
     one.close_wait_kept = of(9);
     one.half_closed_kept = of(10);

@@ -83,6 +83,16 @@ pub(crate) fn target(all: &mut Observation, fill: impl Fn(&mut TargetFacts)) {
     all.engine.as_mut().expect("a healthy host has one").targets.push(one);
 }
 
+/// `connect` may take over TIME_WAIT older than this, and has done so if `recycled` says it.
+pub(crate) fn takes_over(all: &mut Observation, delay_ms: u64, recycled: u64) {
+    all.sysctls.insert("net.ipv4.tcp_tw_reuse".to_owned(), 1);
+    all.sysctls.insert("net.ipv4.tcp_tw_reuse_delay".to_owned(), delay_ms);
+    for sample in &mut all.samples {
+        sample.counters.insert("TcpExt.TWRecycled".to_owned(), 70);
+    }
+    grow(all, "TWRecycled", recycled);
+}
+
 /// TIME_WAIT of this number, evenly old.
 pub(crate) fn waits(one: &mut Endpoint, count: u32) {
     one.states.time_wait = count;
