@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
-use millstream_doctor::{Observation, Observer, Report};
+use millstream_doctor::{Comparison, Observation, Observer, Report};
+use millstream_http::Request;
 use millstream_http::server::transport::LifeTable;
 use millstream_http::server::{Worker, listen_refused};
 
@@ -41,6 +42,29 @@ fn span(value: &str) -> Result<Duration> {
     let seconds =
         seconds.ok_or_else(|| Error::invalid(format!("for is 1 to {} s\n", LONGEST_SPAN.as_secs())))?;
     Ok(Duration::from_secs(seconds))
+}
+
+/// The report that a request brings, to be compared with: what this path gave earlier, or `millstream doctor --json`.
+///
+/// # Errors
+/// It is longer than [`LONGEST_REPORT`], or no report.
+pub(crate) async fn earlier(request: &mut Request) -> Result<Report> {
+    let text = request.text().await?;
+    let told = |error: Error| Error::invalid(format!("{}, nor what /doctor gave\n", error.message()));
+    Report::from_json(&text).map_err(told)
+}
+
+/// Bytes of an earlier report: one of some 5,000 endpoints. With every connection that may be, 128 MiB.
+pub(crate) const LONGEST_REPORT: u64 = 2 * 1024 * 1024;
+
+/// The new report, with what has become of the earlier one.
+///
+/// # Errors
+/// The earlier one is of some endpoint only.
+pub(crate) fn compared(mut report: Report, earlier: &Report) -> Result<Report> {
+    let told = |error: Error| Error::invalid(format!("{}\n", error.message()));
+    report.since = Some(Comparison::of(earlier, &report).map_err(told)?);
+    Ok(report)
 }
 
 /// Five samples.

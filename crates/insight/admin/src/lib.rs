@@ -5,6 +5,7 @@
 //! | `/health` | JSON: status, version, uptime, workers; 503 while the engine drains and after |
 //! | `/metrics` | OpenMetrics text of everything the engine counts |
 //! | `/connections` | JSON: how many were opened and ended and why, and those that live (`?limit=`, `?side=`, `?state=`) |
+//! | `/doctor` | JSON: what is wrong with the host's connections (`?for=`, `?format=text`); compares with a report that is POSTed |
 //! | `/` | a page that shows these |
 //!
 //! [`Admin`] runs on a thread and an engine of its own: it answers when every worker of the watched engine is stuck, and

@@ -323,6 +323,70 @@ fn doctor_of_an_engine_names_the_target_whose_server_closes_after_five_requests(
     assert!(fetch(admin.local_addr(), "/doctor?for=0").0.starts_with("http/1.1 400"));
 }
 
+/// Head and body of the answer to a report of before.
+fn post(address: &Addr, path: &str, body: &str) -> (String, String) {
+    let size = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+    );
+    exchange(address, &(head + body))
+}
+
+#[test]
+fn doctor_compares_with_the_report_that_it_is_sent() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let address = admin.local_addr();
+    let before = fetch(address, "/doctor").1;
+    let (head, now) = post(address, "/doctor", &before);
+    assert!(head.starts_with("http/1.1 200 ") && head.contains("content-type: application/json"), "{head}");
+    let (mut before, now): (Value, Value) =
+        (serde_json::from_str(&before).expect("JSON"), serde_json::from_str(&now).expect("JSON"));
+    // A look takes a second.
+    assert!(now["since"]["elapsed_s"].as_u64().is_some_and(|seconds| seconds >= 1), "{now}");
+    let followed = now["since"]["diagnoses"].as_array().expect("a list").len();
+    assert_eq!(Some(followed), before["diagnoses"].as_array().map(Vec::len), "{now}");
+
+    // As if a setting had been another then.
+    let settings = before["host"]["sysctls"].as_object_mut().expect("a map");
+    let (name, value) =
+        settings.iter_mut().find(|(name, _)| name.ends_with("somaxconn")).expect("it is read");
+    let is = value.as_u64().expect("a number");
+    *value = (is + 1).into();
+    let line = format!("{name}: {} -> {is}", is + 1);
+    let (head, text) = post(address, "/doctor?format=text", &before.to_string());
+    assert!(head.contains("content-type: text/plain"), "{head}");
+    assert!(text.contains("Since the earlier report, ") && text.contains(&line), "{text}");
+    // A report that has itself been compared is one as well.
+    assert!(post(address, "/doctor", &now.to_string()).0.starts_with("http/1.1 200 "));
+}
+
+#[test]
+fn doctor_refuses_what_is_no_report_and_what_is_too_long() {
+    let engine = engine(1);
+    let admin = admin(&engine);
+    let address = admin.local_addr();
+    for bad in ["", "{", "[]", r#"{"verdict":"ok"}"#, &"[".repeat(100_000)] {
+        let (head, body) = post(address, "/doctor", bad);
+        assert!(head.starts_with("http/1.1 400 "), "{head}");
+        assert_eq!(body, "this is no report of `millstream doctor --json`, nor what /doctor gave\n");
+    }
+    let mut report = json(address, "/doctor");
+    report["only"] = "10.9.0.2:80".into();
+    let (head, body) = post(address, "/doctor", &report.to_string());
+    assert!(head.starts_with("http/1.1 400 ") && body.contains("is of 10.9.0.2:80"), "{head}{body}");
+    assert!(post(address, "/doctor?for=0", "{}").0.starts_with("http/1.1 400 "));
+
+    // The length alone is enough to be refused, and only this path takes a body at all.
+    for (path, size, status) in [("/doctor", 2_097_153, 413), ("/health", 1, 413), ("/doctor/x", 1, 413)] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+        );
+        let (head, _) = exchange(address, &head);
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{path}: {head}");
+    }
+}
+
 #[test]
 fn only_known_hosts_are_answered() {
     let engine = engine(1);
@@ -351,7 +415,10 @@ fn other_methods_and_paths_are_refused() {
     };
     let head = ask("POST /health");
     assert!(head.starts_with("http/1.1 405 ") && head.contains("allow: get, head"), "{head}");
+    let head = ask("PUT /doctor");
+    assert!(head.starts_with("http/1.1 405 ") && head.contains("allow: get, head, post"), "{head}");
     assert!(ask("GET /nothing").starts_with("http/1.1 404 "));
+    assert!(ask("POST /nothing").starts_with("http/1.1 404 "));
     assert!(ask("GET /connections?limit=x").starts_with("http/1.1 400 "));
     assert!(ask("GET /dashboard/script.js").starts_with("http/1.1 404 "));
     assert!(ask("HEAD /metrics").starts_with("http/1.1 200 "));
