@@ -29,9 +29,13 @@ use crate::{Budget, BudgetSnapshot, Left, Level, LocalPorts};
 #[derive(Clone, Debug, Default)]
 pub struct Ports(Arc<Inner>);
 
+/// The budgets to one destination, one for each source. A list is never changed, but replaced when a source comes: so who looks
+/// through it has it without a copy, and without the lock.
+type List = Arc<[Arc<Budget>]>;
+
 #[derive(Debug)]
 struct Inner {
-    budgets: Mutex<HashMap<SocketAddr, Vec<Arc<Budget>>>>,
+    budgets: Mutex<HashMap<SocketAddr, List>>,
     host: Mutex<Option<Host>>,
     /// How old a TIME_WAIT of ours must be to be taken over, in microseconds; [`NEVER`] if none is.
     min_age: AtomicU64,
@@ -101,7 +105,7 @@ impl Ports {
     /// The budget from here to there; none where 4,096 destinations have one already: who dials so many is short of ports
     /// towards none of them.
     pub fn budget(&self, source: IpAddr, destination: SocketAddr, now: Instant) -> Option<Arc<Budget>> {
-        let find = |all: &HashMap<SocketAddr, Vec<Arc<Budget>>>| {
+        let find = |all: &HashMap<SocketAddr, List>| {
             all.get(&destination)?.iter().find(|one| one.source() == source).cloned()
         };
         if let Some(found) = find(&self.lock()) {
@@ -116,12 +120,13 @@ impl Ports {
             return None;
         }
         let budget = Arc::new(Budget::new(source, destination, terms, now));
-        all.entry(destination).or_default().push(budget.clone());
+        let list = all.entry(destination).or_default();
+        *list = list.iter().cloned().chain([budget.clone()]).collect();
         Some(budget)
     }
 
     /// Makes room among the budgets, once a second at most. Is there any?
-    fn forget_unused(&self, all: &mut HashMap<SocketAddr, Vec<Arc<Budget>>>, now: Instant) -> bool {
+    fn forget_unused(&self, all: &mut HashMap<SocketAddr, List>, now: Instant) -> bool {
         let mut forgotten = self.0.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         if forgotten.is_some_and(|last| now < last + Duration::from_secs(1)) {
             return false;
@@ -132,27 +137,27 @@ impl Ports {
     }
 
     /// The budgets to this destination, from each address that connections to it were made from.
-    pub fn towards(&self, destination: SocketAddr) -> Vec<Arc<Budget>> {
+    pub fn towards(&self, destination: SocketAddr) -> Arc<[Arc<Budget>]> {
         self.lock().get(&destination).cloned().unwrap_or_default()
     }
 
     /// Of all budgets to these destinations, the calmest: what a client may do now.
     pub fn level(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> Level {
-        let all = destinations.into_iter().flat_map(|one| self.towards(one));
-        all.map(|budget| budget.level(now)).min().unwrap_or_default()
+        let calmest = |one| self.towards(one).iter().map(|budget| budget.level(now)).min();
+        destinations.into_iter().filter_map(calmest).min().unwrap_or_default()
     }
 
     /// How many connections may be added to these destinations before ports get tight ([`Level::Tight`]): as many as the one with
     /// most room has.
     pub fn room(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> u32 {
-        let all = destinations.into_iter().flat_map(|one| self.towards(one));
-        all.map(|budget| budget.room(now)).max().unwrap_or(u32::MAX)
+        let most = |one| self.towards(one).iter().map(|budget| budget.room(now)).max();
+        destinations.into_iter().filter_map(most).max().unwrap_or(u32::MAX)
     }
 
     /// How many ports of ours towards these destinations could be taken over from TIME_WAIT now.
     pub fn takeable(&self, destinations: impl IntoIterator<Item = SocketAddr>, now: Instant) -> u32 {
-        let all = destinations.into_iter().flat_map(|one| self.towards(one));
-        all.map(|budget| budget.takeable(now)).sum()
+        let sum = |one| self.towards(one).iter().map(|budget| budget.takeable(now)).sum::<u32>();
+        destinations.into_iter().map(sum).sum()
     }
 
     /// Where the next connection gets its port from: the kernel's search while 70 % are not held; else the port of ours that has
@@ -164,16 +169,16 @@ impl Ports {
         is_out: bool,
         now: Instant,
     ) -> Choice {
-        let fits = |budget: &Arc<Budget>| source.is_none_or(|source| budget.source() == source);
-        for budget in self.towards(destination).into_iter().filter(fits) {
+        let fits = |budget: &&Arc<Budget>| source.is_none_or(|source| budget.source() == source);
+        for budget in self.towards(destination).iter().filter(fits) {
             // Tried out when there is something to gain, and not before: it makes two connections.
             if self.0.is_takeover_possible.get().is_none() && budget.could_take(is_out, now) {
                 self.0.is_takeover_possible.get_or_init(takeover::is_possible);
                 self.set_terms(now);
             }
             let Some(min_age) = self.min_age() else { continue };
-            if let Some(port) = self.0.takeover.take(&budget, min_age, is_out, now) {
-                return Choice::Take(Held { budget: Some(budget), port });
+            if let Some(port) = self.0.takeover.take(budget, min_age, is_out, now) {
+                return Choice::Take(Held { budget: Some(budget.clone()), port });
             }
         }
         Choice::Search
@@ -264,7 +269,7 @@ impl Ports {
     }
 
     fn all(&self) -> Vec<Arc<Budget>> {
-        self.lock().values().flatten().cloned().collect()
+        self.lock().values().flat_map(|list| list.iter()).cloned().collect()
     }
 
     fn min_age(&self) -> Option<Duration> {
@@ -300,7 +305,7 @@ impl Ports {
         dice as usize % sides
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Budget>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, List>> {
         self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_peers::netns::{Namespace, SERVER};
+use millstream_peers::netns::{CLIENT, Namespace, SERVER};
 use millstream_peers::{eventually, or_skip};
 use millstream_ports::{Budget, Left, Level, Ports, Shortage};
 
@@ -129,6 +129,29 @@ fn what_the_kernel_lists_is_told_apart_and_mends_the_rest() {
         assert_eq!((later.open, later.time_wait, later.foreign), (7, 0, 4));
         assert_eq!(after.to_string(), "from 10.9.0.2: 36 of 100 held (7 open, 5 in TIME_WAIT, 24 by others)");
         drop(theirs);
+    }));
+}
+
+#[test]
+fn each_source_has_a_budget_and_the_calmest_of_them_tells_the_level() {
+    or_skip!(Namespace::run(|_| {
+        let (ports, now) = (Ports::default(), Instant::now());
+        assert!(ports.towards(at()).is_empty());
+        assert_eq!((ports.level([at()], now), ports.room([at()], now)), (Level::Calm, u32::MAX));
+        let full = budget(&ports, now);
+        (40_000..40_095).for_each(|port| full.opened(port, now));
+        let before = ports.towards(at());
+        assert_eq!((ports.level([at()], now), ports.room([at()], now)), (Level::Critical, 0));
+
+        let other = ports.budget(CLIENT, at(), now).unwrap();
+        other.opened(40_000, now);
+        let sources = |list: &[Arc<Budget>]| list.iter().map(|one| one.source()).collect::<Vec<_>>();
+        assert_eq!(sources(&ports.towards(at())), [SERVER, CLIENT]);
+        assert_eq!((ports.level([at()], now), ports.room([at()], now)), (Level::Calm, 69));
+        // A list in somebody's hands stays as it was; the budgets in it are the same.
+        assert_eq!(sources(&before), [SERVER]);
+        assert!(Arc::ptr_eq(&before[0], &ports.budget(SERVER, at(), now).unwrap()));
+        assert_eq!(ports.snapshots(now).len(), 2);
     }));
 }
 
