@@ -116,6 +116,34 @@ mod tests {
     }
 
     #[test]
+    fn change_that_is_taken_back_leaves_nothing_to_compare() {
+        let mut earlier = Earlier::default();
+        let samples = [40, 40, 40];
+        look(&mut earlier, &samples, 60, 100);
+        assert_eq!(look(&mut earlier, &samples, 15, 101), [CHANGED]);
+        assert_eq!(look(&mut earlier, &samples, 60, 102), [""; 0]);
+    }
+
+    #[test]
+    fn window_after_is_all_that_is_kept_when_the_change_is_long_ago() {
+        let mut earlier = Earlier::default();
+        look(&mut earlier, &[40, 40, 40], 60, 100);
+        // The samples of before have been dropped by now, as after 120 of them.
+        let shown = (0..10).map(|at| look(&mut earlier, &[10, 10, 10], 15, 161 + at)).last();
+        let shown = shown.expect("ten looks");
+        assert_eq!((shown[0].as_str(), shown.len()), (CHANGED, 2));
+        assert!(shown[1].contains("(40 -> 10; 10 expected in 60 s): as predicted"), "{shown:?}");
+    }
+
+    #[test]
+    fn reports_that_cannot_be_compared_are_an_error_rather_than_nothing() {
+        let mut other = Report::of(&seen(&[40, 40, 40], 60, 100));
+        other.only = Some("10.9.0.2:80".to_owned());
+        let now = seen(&[10, 10, 10], 15, 170);
+        assert!(Earlier::of(Some(other)).look(&now, &Report::of(&now)).is_err());
+    }
+
+    #[test]
     fn file_is_compared_with_at_each_look() {
         let mut earlier = Earlier::of(Some(Report::of(&seen(&[40, 40, 40], 60, 100))));
         let lines = look(&mut earlier, &[10, 10, 10], 15, 170);

@@ -133,17 +133,18 @@ fn row(one: &EndpointRow) -> Row<'static> {
         Cell::from(one.time_wait.to_string()),
         Cell::from(format!("{:.1}", one.time_wait_rate)),
         Cell::from(one.close_wait.to_string()),
-        one.budget.map_or(Cell::from("-"), |budget| bar(one.used, budget)),
+        one.budget.map_or(Cell::from("-"), |budget| bar(one, budget)),
         left,
         Cell::from(who),
     ])
 }
 
-/// How much of the budget is held: ten steps, and the numbers.
-fn bar(used: u32, budget: u32) -> Cell<'static> {
-    let share = f64::from(used) / f64::from(budget.max(1));
-    let full = (share * 10.0).ceil().clamp(0.0, 10.0) as usize;
-    let colour = match share {
+/// How much of the budget is held: ten steps, and the numbers. The colour is that of what can't be taken over.
+fn bar(one: &EndpointRow, budget: u32) -> Cell<'static> {
+    let share = |count: u32| f64::from(count) / f64::from(budget.max(1));
+    let used = one.used;
+    let full = (share(used) * 10.0).ceil().clamp(0.0, 10.0) as usize;
+    let colour = match share(used.saturating_sub(one.takeable.unwrap_or(0))) {
         share if share >= 0.9 => Color::Red,
         // Half: the kernel's search gets slow there.
         share if share >= 0.5 => Color::Yellow,
@@ -191,21 +192,68 @@ mod tests {
     fn view_fits_every_size_and_shows_what_was_found() {
         let text = r#"{"ports":100,"samples":[{},{},{"endpoints":[{"local":"10.9.0.1","remote":"10.9.0.2:80",
             "states":{"time_wait":100},"held":100,"expiries":[0,0,0,0,0,0,0,0,0,0,0,100]}]}]}"#;
-        let observation: Observation = text_to(text);
-        let report = Report::of(&observation);
+        let report = Report::of(&text_to(text));
         let since =
             ["net.ipv4.tcp_tw_reuse: 0 -> 1".to_owned(), "predicted -92 %, observed -90 %".to_owned()];
         for (width, height) in [(1, 1), (20, 5), (80, 24), (200, 60)] {
-            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            terminal.draw(|frame| draw(frame, &report, &since)).unwrap();
-            let shown: String =
-                terminal.backend().buffer().content().iter().map(|cell| cell.symbol()).collect();
+            let shown = shown(&report, &since, (width, height));
             if width >= 80 {
                 for part in ["CRITICAL", "10.9.0.1 -> 10.9.0.2:80", "ports-exhausted", "observed -90 %"] {
                     assert!(shown.contains(part), "{part} at {width}x{height}: {shown}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn cure_by_a_setting_is_shown_from_the_sample_that_sees_it_on() {
+        let mut earlier = Earlier::default();
+        // All samples so far: for each, how many connections had taken a port over by then.
+        let mut recycled = vec![0, 0, 0];
+        let mut look = |recycled: &[u32], reuse: u64| {
+            let observation = full(recycled, reuse);
+            let report = Report::of(&observation);
+            let since = earlier.look(&observation, &report).expect("both are of all endpoints");
+            shown(&report, &since, (160, 40))
+        };
+        let before = look(&recycled, 0);
+        assert!(before.contains("CRITICAL") && !before.contains("before -> now"), "{before}");
+
+        recycled.push(0);
+        let at_once = look(&recycled, 1);
+        assert!(at_once.contains("before -> now") && at_once.contains("tcp_tw_reuse: 0 -> 1"), "{at_once}");
+        assert!(!at_once.contains("predicted"), "too few samples to judge by: {at_once}");
+
+        (0..2).for_each(|_| {
+            recycled.push(9);
+            look(&recycled, 1);
+        });
+        recycled.push(9);
+        let after = look(&recycled, 1);
+        for part in ["tcp_tw_reuse: 0 -> 1", "that the ports allow", ": as predicted", "100/100"] {
+            assert!(after.contains(part), "{part}: {after}");
+        }
+        assert!(after.contains("OK") && after.contains("nothing is wrong"), "{after}");
+    }
+
+    /// All of a hundred ports in TIME_WAIT for long enough, in as many samples as there are counts of those taken over.
+    fn full(recycled: &[u32], reuse: u64) -> Observation {
+        let endpoint = r#"{"local":"10.9.0.1","remote":"10.9.0.2:80","states":{"time_wait":100},"held":100,"rested":100}"#;
+        let sample = |count: &u32| {
+            format!(r#"{{"endpoints":[{endpoint}],"counters":{{"TcpExt.TWRecycled":{count}}}}}"#)
+        };
+        let samples: Vec<_> = recycled.iter().map(sample).collect();
+        let samples = samples.join(",");
+        text_to(&format!(
+            r#"{{"ports":100,"samples":[{samples}],"sysctls":{{"net.ipv4.tcp_tw_reuse":{reuse}}},"made_at":100}}"#
+        ))
+    }
+
+    /// What stands on a terminal of this size, without its lines' ends.
+    fn shown(report: &Report, since: &[String], (width, height): (u16, u16)) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, report, since)).unwrap();
+        terminal.backend().buffer().content().iter().map(|cell| cell.symbol()).collect()
     }
 
     fn text_to(text: &str) -> Observation {
