@@ -63,20 +63,23 @@ fn server(gate: &Gate) -> Scripted {
     })
 }
 
-#[test]
-fn caller_takes_what_comes_back_before_a_dial_would_be_done() {
+/// Once, as far as the machine is quick enough for the numbers to be what they should: how many connections it took, and else none.
+fn returned_to_who_waits() -> Option<(u64, usize)> {
     let gate = Gate::new();
     let server = server(&gate);
     let (_engine, client, lives) = far_client();
     let target = Target::host("far", server.address().port());
-    block_on(async {
+    let is_quick = block_on(async {
+        let begun = Instant::now();
         call(&client, &target, "first").await.expect("served");
+        // The use is all but the resolver's 400 ms at most, and twice that is no longer than a dial.
+        let is_use_short = begun.elapsed() <= ms(400 + 200);
         let (one, at, held) = (client.clone(), target.clone(), "held");
         let holder = tokio::spawn(async move { call(&one, &at, held).await });
         while client.pool_stats().lent == 0 {
             tokio::task::yield_now().await;
         }
-        let (two, at) = (client.clone(), target.clone());
+        let (two, at, asked) = (client.clone(), target.clone(), Instant::now());
         let waiter = tokio::spawn(async move { call(&two, &at, "next").await });
         // It has its place, and waits rather than dial: for 300 ms, twice what a use takes.
         while client.pool_stats().reserved == 0 {
@@ -84,9 +87,17 @@ fn caller_takes_what_comes_back_before_a_dial_would_be_done() {
         }
         gate.open();
         assert_eq!(holder.await.expect("no panic").expect("served"), "held");
+        let is_back_soon = asked.elapsed() < ms(200);
         assert_eq!(waiter.await.expect("no panic").expect("served"), "next");
+        is_use_short && is_back_soon
     });
-    assert_eq!((lives.counts().opened(), client.pool_stats().open), (1, 1));
+    is_quick.then(|| (lives.counts().opened(), client.pool_stats().open))
+}
+
+#[test]
+fn caller_takes_what_comes_back_before_a_dial_would_be_done() {
+    let counts = (0..30).find_map(|_| returned_to_who_waits());
+    assert_eq!(counts, Some((1, 1)), "none: the machine was too slow for 30 tries");
 }
 
 #[test]
