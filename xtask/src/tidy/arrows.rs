@@ -13,7 +13,8 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
 /// In the order of a byte's journey. A crate that isn't here can't be depended on and may depend on none of these.
 const ARROWS: &[Arrow] = &[
     arrow("millstream-base", &[]),
-    arrow("millstream-runtime", &[]),
+    arrow("millstream-compute", &[]),
+    arrow("millstream-runtime", &["millstream-compute"]),
     arrow("millstream-sockets", &[]),
     arrow("millstream-ports", &["millstream-sockets"]),
     arrow("millstream-pool", &[]),
@@ -79,6 +80,7 @@ const FACADE: &[&str] = &[
     "millstream-sockets",
     "millstream-transport",
     "millstream-runtime",
+    "millstream-compute",
 ];
 
 /// Crates that only tests may use.

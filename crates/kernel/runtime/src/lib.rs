@@ -5,12 +5,14 @@
 //! - Work is sent to a worker with [`Worker::spawn`].
 //! - A connection's deadlines live in the worker's coarse [`Wheel`]: re-arming a [`Timer`] is one store.
 //! - A worker that stays in one poll for more than 50 ms is reported while it is still there (see [`Label`]).
+//! - [`Engine::compute`] gives computations threads of their own, in named queues.
 //! - [`Engine::shutdown`] drains until a deadline, then cancels.
 
 mod beat;
 mod blocking;
 mod builder;
 mod clock;
+mod compute;
 mod engine;
 mod inbox;
 mod lifecycle;
@@ -27,6 +29,7 @@ pub use clock::{fresh_now, micros_of, moment_of, now, turn_now};
 pub use engine::Engine;
 pub use lifecycle::{Busy, Stage};
 pub use local::{note, spawn_local};
+pub use millstream_compute::{CancelToken, Computing, Queue, QueueOptions, QueueStats, WhenFull};
 pub use reactor::{Interest, Watch};
 pub use shutdown::Shutdown;
 pub use tokio::task::JoinHandle;

@@ -1,0 +1,183 @@
+//! A job and the place of its output, in one allocation.
+//!
+//! Rules:
+//! 1. `outcome` leaves `Pending` once: by the job's end, by its deadline, or by its refusal. Whoever comes second drops what it has.
+//! 2. Nothing of the user's runs under a lock: no closure, no waker, no drop of an output.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use millstream_base::{Error, Kind, Origin, Result};
+
+use crate::stats::Counts;
+use crate::token::CancelToken;
+
+/// What a thread does with a job.
+pub(crate) trait Job: Send + Sync {
+    /// Runs it, unless it was cancelled before. It is counted before its caller can know of it.
+    fn run(&self, counts: &Counts);
+
+    /// It will never run: its caller gets this error.
+    fn refuse(&self, error: Error);
+
+    /// Its deadline has passed.
+    fn expire(&self, limit: Duration);
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Whole,
+    Panicked,
+    /// It was cancelled before it began.
+    Skipped,
+}
+
+/// What a caller does with a job.
+pub(crate) trait Outcome<T>: Send + Sync {
+    fn cell(&self) -> &Cell<T>;
+}
+
+/// The place of an output.
+pub(crate) struct Cell<T> {
+    token: CancelToken,
+    outcome: Mutex<State<T>>,
+}
+
+enum State<T> {
+    Pending(Option<Waker>),
+    Done(Result<T>),
+    /// It was taken, or nobody wants it.
+    Gone,
+}
+
+/// A closure that has not run, and the place of its output.
+pub(crate) struct Work<F, T> {
+    closure: Mutex<Option<F>>,
+    cell: Cell<T>,
+}
+
+impl<F, T> Work<F, T> {
+    pub(crate) fn new(closure: F) -> Arc<Self> {
+        let cell = Cell { token: CancelToken::default(), outcome: Mutex::new(State::Pending(None)) };
+        Arc::new(Self { closure: Mutex::new(Some(closure)), cell })
+    }
+}
+
+impl<F, T> Job for Work<F, T>
+where
+    F: FnOnce(&CancelToken) -> T + Send,
+    T: Send,
+{
+    fn run(&self, counts: &Counts) {
+        let Some(closure) = lock(&self.closure).take() else { return };
+        if self.cell.token.is_cancelled() {
+            drop(catch_unwind(AssertUnwindSafe(|| drop(closure))));
+            counts.ran(Ran::Skipped);
+            return self.cell.finish(Err(cancelled()));
+        }
+        match catch_unwind(AssertUnwindSafe(|| closure(&self.cell.token))) {
+            Ok(output) => {
+                counts.ran(Ran::Whole);
+                self.cell.finish(Ok(output));
+            }
+            Err(payload) => {
+                counts.ran(Ran::Panicked);
+                self.cell.finish(Err(panicked(&*payload)));
+                // What is thrown may itself panic when it is dropped.
+                drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+            }
+        }
+    }
+
+    fn refuse(&self, error: Error) {
+        self.cell.token.cancel();
+        let closure = lock(&self.closure).take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(closure))));
+        self.cell.finish(Err(error));
+    }
+
+    fn expire(&self, limit: Duration) {
+        self.cell.token.cancel();
+        self.cell.finish(Err(late(limit)));
+    }
+}
+
+impl<F, T> Outcome<T> for Work<F, T>
+where
+    F: Send,
+    T: Send,
+{
+    fn cell(&self) -> &Cell<T> {
+        &self.cell
+    }
+}
+
+impl<T> Cell<T> {
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<T>> {
+        let mut state = lock(&self.outcome);
+        match &mut *state {
+            State::Pending(old) => {
+                let changed = old.as_ref().is_none_or(|old| !old.will_wake(waker));
+                let old = if changed { old.replace(waker.clone()) } else { None };
+                drop(state);
+                drop(old);
+                Poll::Pending
+            }
+            State::Done(_) => match std::mem::replace(&mut *state, State::Gone) {
+                State::Done(output) => Poll::Ready(output),
+                _ => unreachable!("it was looked at under this lock"),
+            },
+            State::Gone => panic!("a computation is not to be polled after it has ended"),
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn abandon(&self) {
+        self.token.cancel();
+        let old = std::mem::replace(&mut *lock(&self.outcome), State::Gone);
+        drop(old);
+    }
+
+    /// Rule 1.
+    fn finish(&self, output: Result<T>) {
+        let mut state = lock(&self.outcome);
+        let State::Pending(waker) = &mut *state else {
+            drop(state);
+            drop(catch_unwind(AssertUnwindSafe(|| drop(output))));
+            return;
+        };
+        let waker = waker.take();
+        *state = State::Done(output);
+        drop(state);
+        if let Some(waker) = waker {
+            // A waker of the user's may panic.
+            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Error {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    Error::new(Kind::Panic, Origin::Caller, format!("a computation panicked: {}", text.unwrap_or("no text")))
+}
+
+fn late(limit: Duration) -> Error {
+    Error::new(Kind::Timeout, Origin::Local, format!("a computation took longer than its limit of {limit:?}"))
+}
+
+pub(crate) fn cancelled() -> Error {
+    Error::new(Kind::Cancelled, Origin::Caller, "the computation was cancelled")
+}
+
+pub(crate) fn stopped() -> Error {
+    Error::new(Kind::Cancelled, Origin::Local, "the compute pool has ended")
+}

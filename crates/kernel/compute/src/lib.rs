@@ -1,0 +1,22 @@
+//! Computations on threads of their own: named queues, served in turn by weight.
+//!
+//! A [`Compute`] has a few threads, one a core as a rule, and any number of [`Queue`]s. A thread takes from the queue whose turn it
+//! is, as many jobs as its weight says, and goes on to the next: a queue with a million jobs delays one with a single job by one
+//! round, not by a million.
+//!
+//! What a job returns comes to its caller through a [`Computing`], which is a future under any runtime, and can be waited for by a
+//! plain thread. A panic is an error. Dropping the [`Computing`] cancels.
+
+mod cell;
+mod clock;
+mod computing;
+mod pool;
+mod queue;
+mod stats;
+mod token;
+
+pub use computing::Computing;
+pub use pool::{Compute, Watched};
+pub use queue::{Queue, QueueOptions, WhenFull};
+pub use stats::QueueStats;
+pub use token::CancelToken;

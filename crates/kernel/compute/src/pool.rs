@@ -1,0 +1,235 @@
+//! The threads, and the ring of queues that have something for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use millstream_base::{Error, Kind, Origin, Result};
+
+use crate::clock::Clock;
+use crate::queue::{Queue, QueueOptions, Shared};
+use crate::stats::QueueStats;
+
+/// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs is
+/// waited for, and the threads end.
+#[derive(Clone)]
+pub struct Compute(Arc<Handle>);
+
+struct Handle {
+    core: Arc<Core>,
+    count: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    queues: Mutex<BTreeMap<Arc<str>, Queue>>,
+}
+
+/// What threads and queues share.
+pub(crate) struct Core {
+    ring: Mutex<Ring>,
+    comes: Condvar,
+    pub(crate) clock: Clock,
+    /// What a job takes, the mean over all queues of about the last eight turns.
+    mean_ns: AtomicU64,
+}
+
+#[derive(Default)]
+struct Ring {
+    ready: VecDeque<Arc<Shared>>,
+    sleeping: usize,
+    is_closed: bool,
+}
+
+/// A turn of a queue of weight 1 is meant to take so long: short beside what a caller would notice, long beside the locks.
+const TURN_NS: u64 = 20_000;
+/// Jobs in a turn of a queue of weight 1 at most.
+const MOST_JOBS: u64 = 64;
+/// More threads than cores of any machine: a typing error, not a wish.
+const MOST_THREADS: usize = 1024;
+
+impl Compute {
+    /// Starts `threads` threads, named `name-0` and so on, and `name-clock`, which keeps the deadlines.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] unless there are 1 to 1,024 threads; [`Kind::Io`] when one can't be started.
+    pub fn new(threads: usize, name: &str) -> Result<Self> {
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(Error::invalid(format!(
+                "compute threads must be 1 to {MOST_THREADS}, not {threads}"
+            )));
+        }
+        let core = Arc::new(Core {
+            ring: Mutex::default(),
+            comes: Condvar::new(),
+            clock: Clock::default(),
+            mean_ns: AtomicU64::new(TURN_NS),
+        });
+        let (started, queues) = (Mutex::default(), Mutex::default());
+        // Dropped on an error, it ends those that were started.
+        let this = Self(Arc::new(Handle { core, count: threads, threads: started, queues }));
+        for index in 0..threads {
+            let core = this.0.core.clone();
+            this.start(format!("{name}-{index}"), move || core.work())?;
+        }
+        let core = this.0.core.clone();
+        this.start(format!("{name}-clock"), move || core.clock.run())?;
+        Ok(this)
+    }
+
+    fn start(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = thread::Builder::new().name(name).spawn(body).map_err(|error| {
+            Error::new(Kind::Io, Origin::Local, "can't start a compute thread").with_source(error)
+        })?;
+        lock(&self.0.threads).push(thread);
+        Ok(())
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.0.count
+    }
+
+    /// The queue of this name, made when it is first asked for, with [`QueueOptions::default`].
+    pub fn queue(&self, name: &str) -> Queue {
+        if let Some(queue) = lock(&self.0.queues).get(name) {
+            return queue.clone();
+        }
+        self.make(name, QueueOptions::default())
+    }
+
+    /// The queue of this name with these options.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] when there is one with others.
+    pub fn queue_with(&self, name: &str, options: QueueOptions) -> Result<Queue> {
+        let queue = self.make(name, options.clone());
+        if *queue.options() == options {
+            return Ok(queue);
+        }
+        Err(Error::invalid(format!("the compute queue {name:?} has other options already")))
+    }
+
+    /// The numbers of all queues, by name.
+    pub fn stats(&self) -> Vec<(Arc<str>, QueueStats)> {
+        self.0.stats()
+    }
+
+    /// For whoever looks at it, and must not keep it alive.
+    pub fn downgrade(&self) -> Watched {
+        Watched(Arc::downgrade(&self.0))
+    }
+
+    fn make(&self, name: &str, options: QueueOptions) -> Queue {
+        let mut queues = lock(&self.0.queues);
+        let name: Arc<str> = name.into();
+        let new = || Queue(Arc::new(Shared::new(name.clone(), options, self.0.core.clone())));
+        queues.entry(name.clone()).or_insert_with(new).clone()
+    }
+}
+
+/// A [`Compute`] that is looked at, and ends all the same when the last handle is dropped.
+#[derive(Clone)]
+pub struct Watched(Weak<Handle>);
+
+impl Watched {
+    /// The numbers of all queues, by name; none when the pool has ended.
+    pub fn stats(&self) -> Vec<(Arc<str>, QueueStats)> {
+        self.0.upgrade().map_or_else(Vec::new, |handle| handle.stats())
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl Handle {
+    fn stats(&self) -> Vec<(Arc<str>, QueueStats)> {
+        let queues: Vec<_> = lock(&self.queues).values().cloned().collect();
+        queues.iter().map(|queue| (queue.0.name.clone(), queue.stats())).collect()
+    }
+}
+
+impl std::fmt::Debug for Compute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Compute({} threads, {} queues)", self.0.count, lock(&self.0.queues).len())
+    }
+}
+
+impl Core {
+    /// It has something to do.
+    pub(crate) fn enqueue(&self, queue: Arc<Shared>) {
+        let mut ring = lock(&self.ring);
+        if ring.is_closed {
+            return;
+        }
+        ring.ready.push_back(queue);
+        let somebody_sleeps = ring.sleeping > 0;
+        drop(ring);
+        if somebody_sleeps {
+            self.comes.notify_one();
+        }
+    }
+
+    /// A thread's life.
+    fn work(&self) {
+        let mut batch = VecDeque::new();
+        while let Some(queue) = self.next() {
+            queue.serve(self.quantum(), &mut batch);
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Shared>> {
+        let mut ring = lock(&self.ring);
+        loop {
+            if ring.is_closed {
+                return None;
+            }
+            if let Some(queue) = ring.ready.pop_front() {
+                return Some(queue);
+            }
+            ring.sleeping += 1;
+            ring = self.comes.wait(ring).unwrap_or_else(PoisonError::into_inner);
+            ring.sleeping -= 1;
+        }
+    }
+
+    /// Jobs in a turn of a queue of weight 1: the same for all, so that shares are those of the weights.
+    fn quantum(&self) -> usize {
+        let jobs = (TURN_NS / self.mean_ns.load(Relaxed).max(1)).clamp(1, MOST_JOBS);
+        usize::try_from(jobs).unwrap_or(1)
+    }
+
+    /// Two at once: one of them counts.
+    pub(crate) fn note_span(&self, jobs: usize, span: Duration) {
+        if let Some(each) = span.as_nanos().checked_div(jobs as u128) {
+            let (old, new) = (self.mean_ns.load(Relaxed), u64::try_from(each).unwrap_or(u64::MAX / 8));
+            self.mean_ns.store((old - old / 8 + new / 8).max(1), Relaxed);
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let ready = {
+            let mut ring = lock(&self.core.ring);
+            ring.is_closed = true;
+            std::mem::take(&mut ring.ready)
+        };
+        drop(ready);
+        self.core.comes.notify_all();
+        self.core.clock.close();
+        std::mem::take(&mut *lock(&self.queues)).values().for_each(|queue| queue.0.close());
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        // A job may drop the last handle: nobody waits for himself.
+        let from_inside = threads.iter().any(|thread| thread.thread().id() == thread::current().id());
+        if !from_inside {
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,313 @@
+//! A named queue: its jobs, how many of them run, and what it allows.
+//!
+//! Rules:
+//! 1. `is_ready` is true exactly while the pool's ring holds the queue, or somebody is about to put it there. Whoever makes a queue
+//!    servable (a job came, a thread is done) and finds it false sets it, and puts it into the ring after the lock.
+//! 2. `running` counts threads that serve the queue. It is never above `max_parallel`, so a serial queue is served by one thread at a
+//!    time, in order.
+//! 3. Two locks are never held at once.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millstream_base::{Error, Kind, Origin, Result};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::cell::{Job, Outcome, Work, stopped};
+use crate::pool::Core;
+use crate::stats::{Counts, QueueStats};
+use crate::{CancelToken, Computing};
+
+/// What a full queue does with one more job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The caller waits for a place, first come first served. The job enters the queue when its
+    /// [`Computing`] is polled or waited for.
+    #[default]
+    Wait,
+    /// The caller gets [`Kind::Limit`] at once.
+    Refuse,
+}
+
+/// What a queue may do.
+///
+/// ```
+/// use millstream_compute::QueueOptions;
+/// let serial = QueueOptions::default().max_parallel(1).weight(4);
+/// assert_eq!((serial.max_parallel, serial.weight, serial.depth), (Some(1), 4, None));
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Its share of the threads' turns beside other queues that have jobs; 1 to 1,000, 1 unless set.
+    pub weight: u32,
+    /// Jobs that run at once; 1 makes it serial: one after the other, in order. As many as there are threads unless set.
+    pub max_parallel: Option<usize>,
+    /// Jobs that lie in the queue, those that run not counted; no limit unless set.
+    pub depth: Option<usize>,
+    /// What happens at that limit.
+    pub when_full: WhenFull,
+    /// How long a job may take from when it was given until its output is there; no limit unless set.
+    pub deadline: Option<Duration>,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { weight: 1, max_parallel: None, depth: None, when_full: WhenFull::Wait, deadline: None }
+    }
+}
+
+impl QueueOptions {
+    /// Sets [`weight`](Self::weight); outside of 1 to 1,000 it is cut to that.
+    #[must_use]
+    pub fn weight(self, weight: u32) -> Self {
+        Self { weight: weight.clamp(1, 1000), ..self }
+    }
+
+    /// Sets [`max_parallel`](Self::max_parallel); at least 1.
+    #[must_use]
+    pub fn max_parallel(self, most: usize) -> Self {
+        Self { max_parallel: Some(most.max(1)), ..self }
+    }
+
+    /// Sets [`depth`](Self::depth); at least 1.
+    #[must_use]
+    pub fn depth(self, most: usize) -> Self {
+        Self { depth: Some(most.clamp(1, Semaphore::MAX_PERMITS)), ..self }
+    }
+
+    /// Sets [`when_full`](Self::when_full).
+    #[must_use]
+    pub fn when_full(self, when_full: WhenFull) -> Self {
+        Self { when_full, ..self }
+    }
+
+    /// Sets [`deadline`](Self::deadline).
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+}
+
+/// A named queue of a [`Compute`](crate::Compute). Clones are the same queue.
+#[derive(Clone)]
+pub struct Queue(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) options: QueueOptions,
+    core: Arc<Core>,
+    inner: Mutex<Inner>,
+    /// Free places, where there is a limit.
+    places: Option<Arc<Semaphore>>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Inner {
+    jobs: VecDeque<Arc<dyn Job>>,
+    running: usize,
+    is_ready: bool,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// Has a thread run `work`, when it is the queue's turn, and gives its output.
+    ///
+    /// Callable from any thread; the job is in the queue when this returns, unless that is full.
+    ///
+    /// ```
+    /// use millstream_compute::Compute;
+    /// let compute = Compute::new(2, "example")?;
+    /// let sum = compute.queue("sums").run(|| (1..=100).sum::<u64>());
+    /// assert_eq!(sum.wait()?, 5050);
+    /// # Ok::<(), millstream_base::Error>(())
+    /// ```
+    pub fn run<T, F>(&self, work: F) -> Computing<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.run_with(move |_| work())
+    }
+
+    /// The same for work that takes long: it asks the token now and then whether to go on.
+    pub fn run_with<T, F>(&self, work: F) -> Computing<T>
+    where
+        F: FnOnce(&CancelToken) -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let work = Work::new(work);
+        let (job, outcome): (Arc<dyn Job>, Arc<dyn Outcome<T>>) = (work.clone(), work);
+        let shared = &self.0;
+        if let Some(places) = &shared.places {
+            match places.try_acquire() {
+                // Given back when a thread takes the job.
+                Ok(permit) => permit.forget(),
+                Err(_) if places.is_closed() => return Computing::refused(stopped()),
+                Err(_) if shared.options.when_full == WhenFull::Refuse => {
+                    return Computing::refused(shared.full());
+                }
+                Err(_) => {
+                    shared.set_deadline(&job);
+                    return Computing::outside(shared.clone(), job, outcome);
+                }
+            }
+        }
+        shared.set_deadline(&job);
+        shared.push(job);
+        Computing::queued(outcome)
+    }
+
+    /// The name it was made with.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it may do.
+    pub fn options(&self) -> &QueueOptions {
+        &self.0.options
+    }
+
+    /// Its numbers now.
+    pub fn stats(&self) -> QueueStats {
+        self.0.stats()
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("name", &self.0.name).field("stats", &self.stats()).finish()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(name: Arc<str>, options: QueueOptions, core: Arc<Core>) -> Self {
+        let places = options.depth.map(|depth| Arc::new(Semaphore::new(depth)));
+        Self { name, options, core, inner: Mutex::default(), places, counts: Counts::default() }
+    }
+
+    /// A place in a queue with a limit, as soon as there is one.
+    pub(crate) fn place(
+        &self,
+    ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + use<> {
+        let places = self.places.clone().unwrap_or_else(|| Arc::new(Semaphore::new(1)));
+        places.acquire_owned()
+    }
+
+    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Job>) {
+        let mut inner = self.lock();
+        if inner.is_closed {
+            drop(inner);
+            return job.refuse(stopped());
+        }
+        inner.jobs.push_back(job);
+        let becomes_ready = self.becomes_ready(&mut inner);
+        drop(inner);
+        if becomes_ready {
+            self.core.enqueue(self.clone());
+        }
+    }
+
+    /// What a thread does when it is this queue's turn: as many jobs as its weight says, or as fit into a slice of time.
+    pub(crate) fn serve(self: &Arc<Self>, quantum: usize, batch: &mut VecDeque<Arc<dyn Job>>) {
+        let mut inner = self.lock();
+        inner.is_ready = false;
+        let count = (quantum * self.options.weight as usize).min(inner.jobs.len());
+        batch.extend(inner.jobs.drain(..count));
+        inner.running += 1;
+        let is_left = self.becomes_ready(&mut inner);
+        drop(inner);
+        if is_left {
+            self.core.enqueue(self.clone());
+        }
+        let (ran, span) = self.run_batch(batch);
+        self.core.note_span(ran, span);
+        if let Some(places) = &self.places {
+            places.add_permits(ran);
+        }
+        let mut inner = self.lock();
+        while let Some(job) = batch.pop_back() {
+            inner.jobs.push_front(job);
+        }
+        inner.running -= 1;
+        let is_left = self.becomes_ready(&mut inner);
+        let closed = if inner.is_closed { std::mem::take(&mut inner.jobs) } else { VecDeque::new() };
+        drop(inner);
+        closed.iter().for_each(|job| job.refuse(stopped()));
+        if is_left {
+            self.core.enqueue(self.clone());
+        }
+    }
+
+    /// Runs jobs until the slice is over; looks at the clock after the first, the second, the fourth and so on.
+    fn run_batch(&self, batch: &mut VecDeque<Arc<dyn Job>>) -> (usize, Duration) {
+        let limit = SLICE * self.options.weight;
+        let begun = Instant::now();
+        let (mut ran, mut look_at) = (0, 1);
+        while let Some(job) = batch.pop_front() {
+            job.run(&self.counts);
+            ran += 1;
+            if ran == look_at {
+                look_at *= 2;
+                if begun.elapsed() > limit {
+                    break;
+                }
+            }
+        }
+        let span = begun.elapsed();
+        self.counts.took(span);
+        (ran, span)
+    }
+
+    /// Rule 1 and 2. The caller puts it into the ring.
+    fn becomes_ready(&self, inner: &mut Inner) -> bool {
+        let most = self.options.max_parallel.unwrap_or(usize::MAX);
+        let becomes = !inner.is_ready && !inner.jobs.is_empty() && inner.running < most && !inner.is_closed;
+        inner.is_ready |= becomes;
+        becomes
+    }
+
+    /// Refuses what waits and what comes.
+    pub(crate) fn close(&self) {
+        let jobs = {
+            let mut inner = self.lock();
+            inner.is_closed = true;
+            std::mem::take(&mut inner.jobs)
+        };
+        if let Some(places) = &self.places {
+            places.close();
+        }
+        jobs.iter().for_each(|job| job.refuse(stopped()));
+    }
+
+    pub(crate) fn stats(&self) -> QueueStats {
+        let (depth, running) = {
+            let inner = self.lock();
+            (inner.jobs.len(), inner.running)
+        };
+        self.counts.stats(depth, running)
+    }
+
+    fn set_deadline(&self, job: &Arc<dyn Job>) {
+        if let Some(limit) = self.options.deadline {
+            self.core.clock.add(job, limit);
+        }
+    }
+
+    #[cold]
+    fn full(&self) -> Error {
+        self.counts.refused();
+        let depth = self.options.depth.unwrap_or_default();
+        let text = format!("the compute queue {:?} is full: {depth} jobs wait", self.name);
+        Error::new(Kind::Limit, Origin::Local, text)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A turn of a queue of weight 1 ends after so long, however many jobs it may still run: five times what it is meant to take.
+const SLICE: Duration = Duration::from_micros(100);
