@@ -37,6 +37,8 @@ pub(crate) struct Core {
 struct Ring {
     ready: VecDeque<Arc<Shared>>,
     sleeping: usize,
+    /// One was woken and has not looked yet: it wakes the next if there is more.
+    is_waking: bool,
     is_closed: bool,
 }
 
@@ -157,6 +159,15 @@ impl std::fmt::Debug for Compute {
     }
 }
 
+impl Ring {
+    /// Is one of the sleepers to be woken? Not while another is on its way.
+    fn wakes_one(&mut self) -> bool {
+        let wakes = self.sleeping > 0 && !self.is_waking;
+        self.is_waking |= wakes;
+        wakes
+    }
+}
+
 impl Core {
     /// It has something to do.
     pub(crate) fn enqueue(&self, queue: Arc<Shared>) {
@@ -165,9 +176,9 @@ impl Core {
             return;
         }
         ring.ready.push_back(queue);
-        let somebody_sleeps = ring.sleeping > 0;
+        let wakes = ring.wakes_one();
         drop(ring);
-        if somebody_sleeps {
+        if wakes {
             self.comes.notify_one();
         }
     }
@@ -187,11 +198,17 @@ impl Core {
                 return None;
             }
             if let Some(queue) = ring.ready.pop_front() {
+                let wakes = !ring.ready.is_empty() && ring.wakes_one();
+                drop(ring);
+                if wakes {
+                    self.comes.notify_one();
+                }
                 return Some(queue);
             }
             ring.sleeping += 1;
             ring = self.comes.wait(ring).unwrap_or_else(PoisonError::into_inner);
             ring.sleeping -= 1;
+            ring.is_waking = false;
         }
     }
 
