@@ -2,6 +2,7 @@
 
 mod build;
 mod client;
+mod compute;
 mod cpu;
 mod figures;
 mod generator;
@@ -38,14 +39,16 @@ enum Part {
     Memory,
     Latency,
     Load,
+    Compute,
 }
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("http", Part::Http),
     ("http-client", Part::HttpClient),
     ("memory", Part::Memory),
     ("latency", Part::Latency),
     ("load", Part::Load),
+    ("compute", Part::Compute),
 ];
 
 impl Options {
@@ -64,12 +67,14 @@ impl Options {
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
                 name => match PARTS.iter().find(|(known, _)| *known == name) {
                     Some((_, part)) => options.parts.push(*part),
-                    None => bail!("`{name}` is no bench: http, http-client, memory, latency, load or all"),
+                    None => bail!(
+                        "`{name}` is no bench: http, http-client, memory, latency, load, compute or all"
+                    ),
                 },
             }
         }
         if options.parts.is_empty() {
-            bail!("which bench? http, http-client, memory, latency, load or all");
+            bail!("which bench? http, http-client, memory, latency, load, compute or all");
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
@@ -85,7 +90,7 @@ impl Options {
     fn examples(&self) -> Vec<&'static str> {
         let example = |part: &Part| match part {
             Part::HttpClient => Some("02_fetch"),
-            Part::Load => None,
+            Part::Load | Part::Compute => None,
             _ => Some("01_hello"),
         };
         let mut examples: Vec<_> = self.parts.iter().filter_map(example).collect();
@@ -118,6 +123,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Memory => ("Memory of idle keep-alive connections", "memory"),
             Part::Latency => ("Latency beside slow and computing requests", "latency"),
             Part::Load => ("Load generator", "load"),
+            Part::Compute => ("Compute pool", "compute"),
         };
         let watch = machine::Watch::start();
         let text = match part {
@@ -126,6 +132,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Memory => memory::measure(&built, options)?,
             Part::Latency => latency::measure(&built, options)?,
             Part::Load => generator::measure(&built, options)?,
+            Part::Compute => compute::measure(&built, options)?,
         };
         let others = watch.others();
         println!("\n## {title}\n\n{text}\nothers used {:.0} % of the cores meanwhile", 100.0 * others);

@@ -118,17 +118,26 @@ where
 
 impl<T> Cell<T> {
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<T>> {
+        if let Some(polled) = self.look(|old| old.as_ref().is_some_and(|old| old.will_wake(waker))) {
+            return polled;
+        }
+        // Cloned and dropped outside of the lock.
+        let mut new = Some(waker.clone());
+        let polled = self.look(|old| {
+            std::mem::swap(old, &mut new);
+            true
+        });
+        drop(new);
+        polled.unwrap_or(Poll::Pending)
+    }
+
+    /// The output, if it is there. `None` where it is not, and `is_known` says that the waker is another.
+    fn look(&self, is_known: impl FnOnce(&mut Option<Waker>) -> bool) -> Option<Poll<Result<T>>> {
         let mut state = lock(&self.outcome);
         match &mut *state {
-            State::Pending(old) => {
-                let changed = old.as_ref().is_none_or(|old| !old.will_wake(waker));
-                let old = if changed { old.replace(waker.clone()) } else { None };
-                drop(state);
-                drop(old);
-                Poll::Pending
-            }
+            State::Pending(waker) => is_known(waker).then_some(Poll::Pending),
             State::Done(_) => match std::mem::replace(&mut *state, State::Gone) {
-                State::Done(output) => Poll::Ready(output),
+                State::Done(output) => Some(Poll::Ready(output)),
                 _ => unreachable!("it was looked at under this lock"),
             },
             State::Gone => panic!("a computation is not to be polled after it has ended"),

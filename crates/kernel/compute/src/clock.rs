@@ -17,6 +17,8 @@ pub(crate) struct Clock {
 #[derive(Default)]
 struct State {
     heap: BinaryHeap<Reverse<Entry>>,
+    /// At so many, those whose jobs have ended are thrown away: most end long before their deadline.
+    crowded_at: usize,
     last: u64,
     is_closed: bool,
 }
@@ -36,6 +38,10 @@ impl Clock {
         let mut state = self.lock();
         state.last += 1;
         let number = state.last;
+        if state.heap.len() >= state.crowded_at {
+            state.heap.retain(|Reverse(entry)| entry.job.strong_count() > 0);
+            state.crowded_at = (2 * state.heap.len()).max(LEAST_CROWD);
+        }
         let is_next = state.heap.peek().is_none_or(|Reverse(first)| at < first.at);
         state.heap.push(Reverse(Entry { at, number, limit, job: Arc::downgrade(job) }));
         drop(state);
@@ -84,6 +90,9 @@ impl Clock {
     }
 }
 
+/// So few are never looked through.
+const LEAST_CROWD: usize = 1024;
+
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.number == other.number
@@ -98,5 +107,27 @@ impl PartialOrd for Entry {
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Work;
+
+    fn job() -> Arc<dyn Job> {
+        Work::new(|_: &crate::CancelToken| ())
+    }
+
+    #[test]
+    fn deadlines_of_jobs_that_have_ended_do_not_pile_up() {
+        let (clock, kept) = (Clock::default(), job());
+        let day = Duration::from_secs(86_400);
+        clock.add(&kept, day);
+        (0..100_000).for_each(|_| clock.add(&job(), day));
+        assert!(clock.lock().heap.len() <= 2 * LEAST_CROWD, "{}", clock.lock().heap.len());
+        let alive = clock.lock().heap.iter().filter(|Reverse(entry)| entry.job.strong_count() > 0).count();
+        assert_eq!(alive, 1, "one has not ended");
+        clock.add(&kept, Duration::MAX);
     }
 }
