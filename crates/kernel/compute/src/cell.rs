@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::token::CancelToken;
 /// What a thread does with a job.
 pub(crate) trait Job: Send + Sync {
     /// Runs it, unless it was cancelled before. It is counted before its caller can know of it.
-    fn run(&self, counts: &Counts);
+    fn run(&self, counts: &Counts, is_closing: &AtomicBool);
 
     /// It will never run: its caller gets this error.
     fn refuse(&self, error: Error);
@@ -43,7 +44,7 @@ pub(crate) trait Outcome<T>: Send + Sync {
 
 /// The place of an output.
 pub(crate) struct Cell<T> {
-    token: CancelToken,
+    is_cancelled: AtomicBool,
     outcome: Mutex<State<T>>,
 }
 
@@ -62,24 +63,25 @@ pub(crate) struct Work<F, T> {
 
 impl<F, T> Work<F, T> {
     pub(crate) fn new(closure: F) -> Arc<Self> {
-        let cell = Cell { token: CancelToken::default(), outcome: Mutex::new(State::Pending(None)) };
+        let cell = Cell { is_cancelled: AtomicBool::new(false), outcome: Mutex::new(State::Pending(None)) };
         Arc::new(Self { closure: Mutex::new(Some(closure)), cell })
     }
 }
 
 impl<F, T> Job for Work<F, T>
 where
-    F: FnOnce(&CancelToken) -> T + Send,
+    F: FnOnce(CancelToken<'_>) -> T + Send,
     T: Send,
 {
-    fn run(&self, counts: &Counts) {
+    fn run(&self, counts: &Counts, is_closing: &AtomicBool) {
         let Some(closure) = lock(&self.closure).take() else { return };
-        if self.cell.token.is_cancelled() {
+        if self.cell.is_cancelled.load(Relaxed) {
             drop(catch_unwind(AssertUnwindSafe(|| drop(closure))));
             counts.ran(Ran::Skipped);
             return self.cell.finish(Err(cancelled()));
         }
-        match catch_unwind(AssertUnwindSafe(|| closure(&self.cell.token))) {
+        let token = CancelToken::new(&self.cell.is_cancelled, is_closing);
+        match catch_unwind(AssertUnwindSafe(|| closure(token))) {
             Ok(output) => {
                 counts.ran(Ran::Whole);
                 self.cell.finish(Ok(output));
@@ -94,14 +96,14 @@ where
     }
 
     fn refuse(&self, error: Error) {
-        self.cell.token.cancel();
+        self.cell.is_cancelled.store(true, Relaxed);
         let closure = lock(&self.closure).take();
         drop(catch_unwind(AssertUnwindSafe(|| drop(closure))));
         self.cell.finish(Err(error));
     }
 
     fn expire(&self, limit: Duration) {
-        self.cell.token.cancel();
+        self.cell.is_cancelled.store(true, Relaxed);
         self.cell.finish(Err(late(limit)));
     }
 }
@@ -146,7 +148,7 @@ impl<T> Cell<T> {
 
     /// Nobody waits any more.
     pub(crate) fn abandon(&self) {
-        self.token.cancel();
+        self.is_cancelled.store(true, Relaxed);
         let old = std::mem::replace(&mut *lock(&self.outcome), State::Gone);
         drop(old);
     }

@@ -116,7 +116,7 @@ mod tests {
     use crate::cell::Work;
 
     fn job() -> Arc<dyn Job> {
-        Work::new(|_: &crate::CancelToken| ())
+        Work::new(|_: crate::CancelToken<'_>| ())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The threads, and the ring of queues that have something for them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::clock::Clock;
 use crate::queue::{Queue, QueueOptions, Shared};
 use crate::stats::QueueStats;
 
-/// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs is
-/// waited for, and the threads end.
+/// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs sees its
+/// token set and is waited for, and the threads end.
 #[derive(Clone)]
 pub struct Compute(Arc<Handle>);
 
@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     /// What a job takes, the mean over all queues of about the last eight turns.
     mean_ns: AtomicU64,
+    /// All tokens are set.
+    pub(crate) is_closing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -65,6 +67,7 @@ impl Compute {
             comes: Condvar::new(),
             clock: Clock::default(),
             mean_ns: AtomicU64::new(TURN_NS),
+            is_closing: AtomicBool::new(false),
         });
         let (started, queues) = (Mutex::default(), Mutex::default());
         // Dropped on an error, it ends those that were started.
@@ -229,6 +232,7 @@ impl Core {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.core.is_closing.store(true, Relaxed);
         let ready = {
             let mut ring = lock(&self.core.ring);
             ring.is_closed = true;

@@ -135,7 +135,7 @@ impl Queue {
     /// The same for work that takes long: it asks the token now and then whether to go on.
     pub fn run_with<T, F>(&self, work: F) -> Computing<T>
     where
-        F: FnOnce(&CancelToken) -> T + Send + 'static,
+        F: FnOnce(CancelToken<'_>) -> T + Send + 'static,
         T: Send + 'static,
     {
         let work = Work::new(work);
@@ -247,7 +247,7 @@ impl Shared {
         let begun = Instant::now();
         let (mut ran, mut look_at) = (0, 1);
         while let Some(job) = batch.pop_front() {
-            job.run(&self.counts);
+            job.run(&self.counts, &self.core.is_closing);
             ran += 1;
             if ran == look_at {
                 look_at *= 2;

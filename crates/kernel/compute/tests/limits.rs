@@ -72,7 +72,7 @@ fn computation_past_its_deadline_is_late_at_once_and_sees_its_token() {
     let saw = Arc::new(AtomicBool::new(false));
     let sees = saw.clone();
     let (go_on, wait) = sync_channel::<()>(1);
-    let late = queue.run_with(move |token: &CancelToken| {
+    let late = queue.run_with(move |token: CancelToken<'_>| {
         let _ = wait.recv();
         sees.store(token.is_cancelled(), SeqCst);
     });
@@ -164,6 +164,22 @@ fn pool_that_ends_refuses_what_waits() {
     drop(go_on);
     held.wait().expect("what runs is waited for");
     ending.join().expect("no panic");
+}
+
+#[test]
+fn what_runs_sees_the_end_of_its_pool() {
+    let compute = one_thread();
+    let (begun, has_begun) = sync_channel(1);
+    let running = compute.queue("jobs").run_with(move |token| {
+        begun.send(()).expect("the test waits");
+        while !token.is_cancelled() {
+            std::thread::yield_now();
+        }
+        "ended early"
+    });
+    has_begun.recv().expect("it begins");
+    drop(compute);
+    assert_eq!(running.wait().expect("it ended by itself"), "ended early");
 }
 
 #[test]
