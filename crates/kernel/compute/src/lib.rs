@@ -14,6 +14,7 @@ mod pool;
 mod queue;
 mod stats;
 mod token;
+mod turn;
 
 pub use computing::Computing;
 pub use pool::{Compute, Watched};

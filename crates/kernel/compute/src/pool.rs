@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
 
+use crate::cell::Job;
 use crate::clock::Clock;
 use crate::queue::{Queue, QueueOptions, Shared};
 use crate::stats::QueueStats;
+use crate::turn::Turn;
 
 /// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs sees its
 /// token set and is waited for, and the threads end.
@@ -28,6 +30,8 @@ struct Handle {
 pub(crate) struct Core {
     ring: Mutex<Ring>,
     comes: Condvar,
+    /// One a thread.
+    turns: Box<[Turn]>,
     pub(crate) clock: Clock,
     /// What a job takes, the mean over all queues of about the last eight turns.
     mean_ns: AtomicU64,
@@ -41,6 +45,8 @@ struct Ring {
     sleeping: usize,
     /// One was woken and has not looked yet: it wakes the next if there is more.
     is_waking: bool,
+    /// Turns that were shown to those who have nothing to do.
+    shown: u64,
     is_closed: bool,
 }
 
@@ -65,6 +71,7 @@ impl Compute {
         let core = Arc::new(Core {
             ring: Mutex::default(),
             comes: Condvar::new(),
+            turns: (0..threads).map(|_| Turn::default()).collect(),
             clock: Clock::default(),
             mean_ns: AtomicU64::new(TURN_NS),
             is_closing: AtomicBool::new(false),
@@ -74,7 +81,7 @@ impl Compute {
         let this = Self(Arc::new(Handle { core, count: threads, threads: started, queues }));
         for index in 0..threads {
             let core = this.0.core.clone();
-            this.start(format!("{name}-{index}"), move || core.work())?;
+            this.start(format!("{name}-{index}"), move || core.work(index))?;
         }
         let core = this.0.core.clone();
         this.start(format!("{name}-clock"), move || core.clock.run())?;
@@ -162,6 +169,14 @@ impl std::fmt::Debug for Compute {
     }
 }
 
+/// What a thread does next.
+enum Next {
+    Queue(Arc<Shared>),
+    /// No queue has anything that is not in somebody's turn.
+    Nothing,
+    End,
+}
+
 impl Ring {
     /// Is one of the sleepers to be woken? Not while another is on its way.
     fn wakes_one(&mut self) -> bool {
@@ -186,33 +201,64 @@ impl Core {
         }
     }
 
-    /// A thread's life.
-    fn work(&self) {
-        let mut batch = VecDeque::new();
-        while let Some(queue) = self.next() {
-            queue.serve(self.quantum(), &mut batch);
+    /// A turn has begun that others may take from.
+    pub(crate) fn show_turn(&self) {
+        let mut ring = lock(&self.ring);
+        ring.shown += 1;
+        let wakes = ring.wakes_one();
+        drop(ring);
+        if wakes {
+            self.comes.notify_one();
         }
     }
 
-    fn next(&self) -> Option<Arc<Shared>> {
-        let mut ring = lock(&self.ring);
+    /// A thread's life.
+    fn work(&self, index: usize) {
+        let (own, mut batch) = (&self.turns[index], VecDeque::new());
         loop {
-            if ring.is_closed {
-                return None;
+            let (next, shown) = self.next();
+            match next {
+                Next::Queue(queue) => queue.serve(self.quantum(), own, &mut batch),
+                Next::Nothing => match self.take_from_another(index, &mut batch) {
+                    Some(queue) => queue.help(own, &mut batch),
+                    None => self.sleep(shown),
+                },
+                Next::End => return,
             }
-            if let Some(queue) = ring.ready.pop_front() {
-                let wakes = !ring.ready.is_empty() && ring.wakes_one();
-                drop(ring);
-                if wakes {
-                    self.comes.notify_one();
-                }
-                return Some(queue);
-            }
-            ring.sleeping += 1;
-            ring = self.comes.wait(ring).unwrap_or_else(PoisonError::into_inner);
-            ring.sleeping -= 1;
-            ring.is_waking = false;
         }
+    }
+
+    /// The queue whose turn it is, and how many turns were shown by now.
+    fn next(&self) -> (Next, u64) {
+        let mut ring = lock(&self.ring);
+        let shown = ring.shown;
+        if ring.is_closed {
+            return (Next::End, shown);
+        }
+        let Some(queue) = ring.ready.pop_front() else { return (Next::Nothing, shown) };
+        let wakes = !ring.ready.is_empty() && ring.wakes_one();
+        drop(ring);
+        if wakes {
+            self.comes.notify_one();
+        }
+        (Next::Queue(queue), shown)
+    }
+
+    fn take_from_another(&self, index: usize, batch: &mut VecDeque<Arc<dyn Job>>) -> Option<Arc<Shared>> {
+        let (before, after) = self.turns.split_at(index);
+        after.iter().skip(1).chain(before).find_map(|turn| turn.take_half(batch))
+    }
+
+    /// Until there is something that was not there when `shown` turns had been.
+    fn sleep(&self, shown: u64) {
+        let mut ring = lock(&self.ring);
+        if ring.is_closed || !ring.ready.is_empty() || ring.shown != shown {
+            return;
+        }
+        ring.sleeping += 1;
+        ring = self.comes.wait(ring).unwrap_or_else(PoisonError::into_inner);
+        ring.sleeping -= 1;
+        ring.is_waking = false;
     }
 
     /// Jobs in a turn of a queue of weight 1: the same for all, so that shares are those of the weights.

@@ -17,6 +17,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use crate::cell::{Job, Outcome, Work, stopped};
 use crate::pool::Core;
 use crate::stats::{Counts, QueueStats};
+use crate::turn::Turn;
 use crate::{CancelToken, Computing};
 
 /// What a full queue does with one more job.
@@ -211,7 +212,7 @@ impl Shared {
     }
 
     /// What a thread does when it is this queue's turn: as many jobs as its weight says, or as fit into a slice of time.
-    pub(crate) fn serve(self: &Arc<Self>, quantum: usize, batch: &mut VecDeque<Arc<dyn Job>>) {
+    pub(crate) fn serve(self: &Arc<Self>, quantum: usize, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
         let mut inner = self.lock();
         inner.is_ready = false;
         let count = (quantum * self.options.weight as usize).min(inner.jobs.len());
@@ -222,7 +223,23 @@ impl Shared {
         if is_left {
             self.core.enqueue(self.clone());
         }
-        let (ran, span) = self.run_batch(batch);
+        self.run_turn(turn, batch);
+    }
+
+    /// What a thread does with jobs that it has taken from another's turn.
+    pub(crate) fn help(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
+        self.lock().running += 1;
+        self.run_turn(turn, batch);
+    }
+
+    fn run_turn(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
+        let is_open = batch.len() > 1 && self.options.max_parallel.is_none();
+        turn.begin(batch, is_open.then(|| self.clone()));
+        if is_open {
+            self.core.show_turn();
+        }
+        let (ran, span) = self.run_jobs(turn);
+        turn.end(batch);
         self.core.note_span(ran, span);
         if let Some(places) = &self.places {
             places.add_permits(ran);
@@ -242,11 +259,11 @@ impl Shared {
     }
 
     /// Runs jobs until the slice is over; looks at the clock after the first, the second, the fourth and so on.
-    fn run_batch(&self, batch: &mut VecDeque<Arc<dyn Job>>) -> (usize, Duration) {
+    fn run_jobs(&self, turn: &Turn) -> (usize, Duration) {
         let limit = SLICE * self.options.weight;
         let begun = Instant::now();
         let (mut ran, mut look_at) = (0, 1);
-        while let Some(job) = batch.pop_front() {
+        while let Some(job) = turn.next() {
             job.run(&self.counts, &self.core.is_closing);
             ran += 1;
             if ran == look_at {

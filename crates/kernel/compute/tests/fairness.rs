@@ -139,3 +139,23 @@ fn jobs_of_one_queue_run_on_all_threads() {
     let leaders = jobs.into_iter().filter_map(|job| job.wait().expect("it ran").then_some(())).count();
     assert_eq!(leaders, 1);
 }
+
+/// The weight has one thread take all of them in one turn.
+#[test]
+fn short_jobs_do_not_lie_behind_a_long_one_while_a_thread_is_idle() {
+    let compute = Compute::new(2, "test").expect("threads can be started");
+    let options = QueueOptions::default().weight(1000);
+    let (mixed, gate) = (compute.queue_with("mixed", options).expect("a new name"), compute.queue("gate"));
+    for _ in 0..100 {
+        let held = [hold(&gate), hold(&gate)];
+        let (go_on, wait) = sync_channel::<()>(1);
+        let long = mixed.run(move || wait.recv().expect("the test lets go"));
+        let short: Vec<_> = (0..40).map(|number| mixed.run(move || number)).collect();
+        held.into_iter().for_each(Held::release);
+        for (number, job) in short.into_iter().enumerate() {
+            assert_eq!(job.wait().expect("it ran beside the long one"), number);
+        }
+        go_on.send(()).expect("the long one still waits");
+        long.wait().expect("it ended");
+    }
+}
