@@ -108,9 +108,34 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Inner {
     jobs: VecDeque<Arc<dyn Job>>,
+    /// Jobs that ever came.
+    came: u64,
+    /// When some of those that wait came, by their number.
+    stamps: VecDeque<(u64, Instant)>,
     running: usize,
     is_ready: bool,
     is_closed: bool,
+}
+
+/// One job in so many is stamped where many wait; where none does, each.
+const STAMPED: u64 = 16;
+
+impl Inner {
+    /// The next job comes.
+    fn stamp(&mut self) {
+        if self.jobs.is_empty() || self.came.is_multiple_of(STAMPED) {
+            self.stamps.push_back((self.came, Instant::now()));
+        }
+        self.came += 1;
+    }
+
+    /// How long the oldest stamped job has waited of those that were taken.
+    fn longest_wait(&mut self) -> Option<Duration> {
+        let first = self.came - self.jobs.len() as u64;
+        let taken = self.stamps.partition_point(|(number, _)| *number < first);
+        let oldest = self.stamps.drain(..taken).next()?;
+        Some(oldest.1.elapsed())
+    }
 }
 
 impl Queue {
@@ -203,6 +228,7 @@ impl Shared {
             drop(inner);
             return job.refuse(stopped());
         }
+        inner.stamp();
         inner.jobs.push_back(job);
         let becomes_ready = self.becomes_ready(&mut inner);
         drop(inner);
@@ -217,11 +243,15 @@ impl Shared {
         inner.is_ready = false;
         let count = (quantum * self.options.weight as usize).min(inner.jobs.len());
         batch.extend(inner.jobs.drain(..count));
+        let waited = inner.longest_wait();
         inner.running += 1;
         let is_left = self.becomes_ready(&mut inner);
         drop(inner);
         if is_left {
             self.core.enqueue(self.clone());
+        }
+        if let Some(waited) = waited {
+            self.counts.waited(waited);
         }
         self.run_turn(turn, batch);
     }

@@ -23,6 +23,8 @@ pub struct QueueStats {
     pub refused: u64,
     /// Time that threads spent with the queue's jobs.
     pub run_time: Duration,
+    /// How long jobs wait for a thread: the mean of about the last eight turns.
+    pub wait: Duration,
 }
 
 /// Counted once a job, by the thread that ran it.
@@ -33,6 +35,7 @@ pub(crate) struct Counts {
     skipped: AtomicU64,
     refused: AtomicU64,
     run_ns: AtomicU64,
+    wait_ns: AtomicU64,
 }
 
 impl Counts {
@@ -53,6 +56,12 @@ impl Counts {
         self.run_ns.fetch_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
+    /// Two at once: one of them counts.
+    pub(crate) fn waited(&self, span: Duration) {
+        let (old, new) = (self.wait_ns.load(Relaxed), u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 8));
+        self.wait_ns.store(if old == 0 { new } else { old - old / 8 + new / 8 }, Relaxed);
+    }
+
     pub(crate) fn stats(&self, depth: usize, running: usize) -> QueueStats {
         let load = |count: &AtomicU64| count.load(Relaxed);
         QueueStats {
@@ -63,6 +72,7 @@ impl Counts {
             skipped: load(&self.skipped),
             refused: load(&self.refused),
             run_time: Duration::from_nanos(load(&self.run_ns)),
+            wait: Duration::from_nanos(load(&self.wait_ns)),
         }
     }
 }

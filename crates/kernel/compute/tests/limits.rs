@@ -135,6 +135,28 @@ fn dropping_cancels_what_waits_and_tells_what_runs() {
 }
 
 #[test]
+fn wait_is_told() {
+    let compute = one_thread();
+    let (gate, queue) = (compute.queue("gate"), compute.queue("jobs"));
+    assert_eq!(queue.stats().wait, Duration::ZERO);
+    let (go_on, held) = hold(&gate);
+    let begun = std::time::Instant::now();
+    let jobs: Vec<_> = (0..100).map(|_| queue.run(|| ())).collect();
+    while begun.elapsed() < Duration::from_millis(20) {
+        std::thread::yield_now();
+    }
+    let waited = begun.elapsed();
+    drop(go_on);
+    held.wait().expect("it ends");
+    for job in jobs {
+        job.wait().expect("it runs");
+    }
+    let stats = queue.stats();
+    assert!(stats.wait >= waited / 2, "{stats:?} after {waited:?}");
+    assert!(gate.stats().run_time >= waited, "{:?}", gate.stats());
+}
+
+#[test]
 fn panic_is_an_error_with_its_text_and_the_thread_goes_on() {
     let compute = one_thread();
     let queue = compute.queue("jobs");

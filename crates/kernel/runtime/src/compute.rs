@@ -60,6 +60,11 @@ fn collect(queue: &str, stats: &QueueStats, into: &mut Vec<Sample>) {
             "Time that threads spent with computations, so far",
             stats.run_time.as_secs_f64(),
         ),
+        (
+            "millstream_compute_wait_seconds",
+            "How long computations wait for a thread, of late",
+            stats.wait.as_secs_f64(),
+        ),
     ] {
         push(name, help, Value::Gauge(now));
     }
