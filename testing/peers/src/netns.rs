@@ -2,7 +2,7 @@
 //!
 //! 10.9.0.x on `lo` are not loopback for `tcp_tw_reuse=2`: connections between them follow the rules of a real network.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -56,9 +56,11 @@ impl Namespace {
         namespace
     }
 
-    /// One more address on `lo`.
+    /// One more address on `lo`. It can be used when this returns: the kernel makes those of IPv6 usable a moment later
+    /// (`addrconf_dad_start`, net/ipv6/addrconf.c, leaves that to a work queue).
     pub fn add_address(&self, address: IpAddr) {
         self.ip(&format!("address add {address} dev lo"));
+        crate::eventually("the address can be used", || TcpListener::bind((address, 0)).is_ok());
     }
 
     /// No reset ends a TIME_WAIT from here on: for tests that count them.
@@ -87,7 +89,7 @@ impl Namespace {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
 
     use super::*;
 
