@@ -191,6 +191,27 @@ impl Running {
         }
         !self.has_ended()
     }
+
+    /// Is it this process itself that listens on this TCP port, rather than somebody who was quicker?
+    fn owns(&self, port: u16) -> bool {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let tables = ["net/tcp", "net/tcp6"].map(|table| std::fs::read_to_string(process.join(table)));
+        let listening: Vec<String> = tables
+            .iter()
+            .flatten()
+            .flat_map(|table| table.lines().filter_map(|line| socket_of(line, port)))
+            .collect();
+        let files = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        links.any(|link| listening.iter().any(|socket| link.as_os_str() == socket.as_str()))
+    }
+}
+
+/// The socket, as links of descriptors name it, if this line of `/proc/net/tcp` is of one that listens on the port.
+fn socket_of(line: &str, port: u16) -> Option<String> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let is_it = fields.get(1)?.ends_with(&format!(":{port:04X}")) && *fields.get(3)? == "0A";
+    is_it.then(|| Some(format!("socket:[{}]", fields.get(9)?)))?
 }
 
 impl Drop for Running {
@@ -220,7 +241,7 @@ pub(crate) fn start_server(mut command: impl FnMut(u16) -> Command) -> (Running,
         let port = free_port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut running = Running::start(&mut command(port));
-        if running.answers_at(address) {
+        if running.answers_at(address) && running.owns(port) {
             return (running, address);
         }
     }
@@ -235,6 +256,15 @@ mod tests {
     fn missing_program_is_a_skip_with_a_reason() {
         let skip = find("no-such-program").expect_err("nobody has it");
         assert_eq!(skip.to_string(), "no-such-program is not installed");
+    }
+
+    #[test]
+    fn port_of_another_process_is_not_the_programs_own() {
+        let sleep = crate::or_skip!(find("sleep"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let mut running = Running::start(Command::new(sleep).arg("60"));
+        assert!(running.answers_at(address) && !running.owns(address.port()));
     }
 
     #[test]
