@@ -150,10 +150,6 @@ impl<P: Protocol> Client<P> {
         self.0.pool.totals()
     }
 
-    pub(crate) fn from_shared(shared: Arc<Shared<P>>) -> Self {
-        Self(shared)
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared<P>> {
         &self.0
     }

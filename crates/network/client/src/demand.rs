@@ -1,22 +1,23 @@
 //! How many connections a target needs, and their successors: one that comes to the end of its lifetime is replaced before.
 //!
 //! Needed are as many as were in use at once in all but the busiest hundredth of the last five minutes, and no more than within the
-//! last idle timeout: what nobody uses ends. Each second the client looks
-//! for targets where fewer would be left once those near their end have gone, and opens what is missing, at most as many as are there.
+//! last idle timeout: what nobody uses ends. Each second, or more often with short lifetimes, the client looks for targets where
+//! fewer would be left once those near their end have gone, and opens what is missing, at most as many as are there.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use millstream_pool::{Bucket, Pool};
+use millstream_pool::Bucket;
 use millstream_runtime::spawn_local;
 use millstream_transport::Opener;
 
+use crate::Protocol;
 use crate::client::Shared;
 use crate::per_target::PerTarget;
 use crate::prewarm::warm;
 use crate::slot::Slot;
-use crate::{Client, Protocol, Target};
 
 /// What all targets need.
 pub(crate) type AllDemand = PerTarget<Demand>;
@@ -32,9 +33,9 @@ pub(crate) struct Demand {
 /// The most connections in use at once, for each of the last [`SECONDS`].
 #[derive(Debug, Default)]
 struct Peaks {
-    /// In a ring; those of seconds in which nobody looked are 0.
-    most: Vec<u16>,
-    /// The newest, and the second it belongs to, counted from `begun`.
+    /// Newest last; those of seconds in which nobody looked are 0.
+    most: VecDeque<u16>,
+    /// Which second the newest belongs to, counted from `begun`.
     second: u64,
     begun: Option<Instant>,
 }
@@ -45,41 +46,31 @@ impl Peaks {
     fn note(&mut self, peak: usize, now: Instant) {
         let begun = *self.begun.get_or_insert(now);
         let second = now.saturating_duration_since(begun).as_secs();
-        let peak = u16::try_from(peak).unwrap_or(u16::MAX);
-        if self.most.is_empty() {
-            self.most.push(0);
-        }
-        // More than a whole round overwrites all of it once.
-        let passed = usize::try_from(second.saturating_sub(self.second)).unwrap_or(SECONDS).min(SECONDS);
-        for later in (0..passed).rev() {
-            let at = index(second - later as u64);
-            if at == self.most.len() {
-                self.most.push(0);
-            } else if let Some(old) = self.most.get_mut(at) {
-                *old = 0;
-            } else {
-                self.most.resize(at + 1, 0);
+        let is_first = self.most.is_empty();
+        let passed = second.saturating_sub(self.second) + u64::from(is_first);
+        // More than all overwrites all of them once.
+        for _ in 0..passed.min(SECONDS as u64) {
+            if self.most.len() == SECONDS {
+                self.most.pop_front();
             }
+            self.most.push_back(0);
         }
         self.second = self.second.max(second);
-        let newest = &mut self.most[index(self.second)];
-        *newest = peak.max(*newest);
+        if let Some(newest) = self.most.back_mut() {
+            *newest = u16::try_from(peak).unwrap_or(u16::MAX).max(*newest);
+        }
     }
 
     /// The 99th percentile, by nearest rank; no more than were in use at once within the last `idle_timeout`.
     fn needed(&self, idle_timeout: Duration) -> usize {
-        let mut sorted = self.most.clone();
+        let mut sorted: Vec<u16> = self.most.iter().copied().collect();
         sorted.sort_unstable();
         let rank = (sorted.len() * 99).div_ceil(100);
         let of_all = rank.checked_sub(1).map_or(0, |at| sorted[at]);
-        let newest_first = (0..=idle_timeout.as_secs()).map_while(|ago| self.second.checked_sub(ago));
-        let lately = newest_first.take(SECONDS).filter_map(|second| self.most.get(index(second))).max();
+        let seconds = usize::try_from(idle_timeout.as_secs()).unwrap_or(SECONDS).min(SECONDS) + 1;
+        let lately = self.most.iter().rev().take(seconds).max();
         usize::from(of_all.min(lately.copied().unwrap_or(0)))
     }
-}
-
-fn index(second: u64) -> usize {
-    usize::try_from(second % SECONDS as u64).unwrap_or(0)
 }
 
 impl Demand {
@@ -99,36 +90,28 @@ pub(crate) fn look_every(lifetime: Duration) -> Duration {
 
 /// Looks at all targets, and has successors opened where connections come to their end. On a worker.
 pub(crate) fn look<P: Protocol>(shared: &Arc<Shared<P>>, now: Instant) {
-    for (target, bucket) in Pool::buckets(&shared.pool) {
+    for (target, bucket) in shared.pool.buckets() {
         let demand = shared.demand.of(&target);
         demand.note(bucket.take_peak(), now);
+        if bucket.ending() == 0 {
+            continue;
+        }
         let needed = demand.needed(shared.options.idle_timeout);
         if missing(&bucket, needed) > 0 && !demand.is_renewing.swap(true, SeqCst) {
-            let client = Client::from_shared(shared.clone());
+            let shared = shared.clone();
             drop(spawn_local(async move {
                 let _done = Renewing(&demand);
+                let missing = || missing(&bucket, needed);
                 // What failed is tried again at the next look.
-                drop(renew(&client, &target, &bucket, needed).await);
+                drop(warm(&shared, &target, &bucket, Opener::Successor, missing).await);
             }));
         }
     }
 }
 
-async fn renew<P: Protocol>(
-    client: &Client<P>,
-    target: &Target,
-    bucket: &Arc<Bucket<Slot<P::Session>>>,
-    needed: usize,
-) -> millstream_base::Result<usize> {
-    warm(client.shared(), target, bucket, Opener::Successor, || missing(bucket, needed)).await
-}
-
 /// How many must be opened for no fewer than `needed` to be there when those near their end have gone.
 fn missing<S: crate::Session>(bucket: &Bucket<Slot<S>>, needed: usize) -> usize {
     let (ending, places) = (bucket.ending(), bucket.places());
-    if ending == 0 {
-        return 0;
-    }
     needed.min(places).saturating_sub(places.saturating_sub(ending)).min(ending)
 }
 
