@@ -7,12 +7,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
 
+use crate::lock;
 use crate::stats::Counts;
 use crate::token::CancelToken;
 
@@ -169,10 +170,6 @@ impl<T> Cell<T> {
             drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> Error {

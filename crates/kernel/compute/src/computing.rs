@@ -23,7 +23,8 @@ use crate::queue::Shared;
 #[must_use = "dropping it cancels the computation"]
 pub struct Computing<T>(State<T>);
 
-type Place = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+/// A place in a queue with a limit, as soon as there is one.
+pub(crate) type Place = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 enum State<T> {
     /// It waits for a place in its queue.
@@ -42,8 +43,12 @@ impl<T> Computing<T> {
         Self(State::Refused(Some(error)))
     }
 
-    pub(crate) fn outside(queue: Arc<Shared>, job: Arc<dyn Job>, outcome: Arc<dyn Outcome<T>>) -> Self {
-        let place = Box::pin(queue.place());
+    pub(crate) fn outside(
+        place: Place,
+        queue: Arc<Shared>,
+        job: Arc<dyn Job>,
+        outcome: Arc<dyn Outcome<T>>,
+    ) -> Self {
         Self(State::Outside(place, queue, job, outcome))
     }
 

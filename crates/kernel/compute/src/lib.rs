@@ -7,6 +7,8 @@
 //! What a job returns comes to its caller through a [`Computing`], which is a future under any runtime, and can be waited for by a
 //! plain thread. A panic is an error. Dropping the [`Computing`] cancels.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 mod cell;
 mod clock;
 mod computing;
@@ -17,7 +19,12 @@ mod token;
 mod turn;
 
 pub use computing::Computing;
-pub use pool::{Compute, Watched};
+pub use pool::Compute;
 pub use queue::{Queue, QueueOptions, WhenFull};
 pub use stats::QueueStats;
 pub use token::CancelToken;
+
+/// Nothing of the user's runs under a lock of ours, so none is left half changed by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

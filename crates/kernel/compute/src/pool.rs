@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use millstream_base::{Error, Kind, Origin, Result};
 
 use crate::cell::Job;
 use crate::clock::Clock;
+use crate::lock;
 use crate::queue::{Queue, QueueOptions, Shared};
 use crate::stats::QueueStats;
 use crate::turn::Turn;
@@ -21,7 +22,6 @@ pub struct Compute(Arc<Handle>);
 
 struct Handle {
     core: Arc<Core>,
-    count: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     queues: Mutex<BTreeMap<Arc<str>, Queue>>,
 }
@@ -78,7 +78,7 @@ impl Compute {
         });
         let (started, queues) = (Mutex::default(), Mutex::default());
         // Dropped on an error, it ends those that were started.
-        let this = Self(Arc::new(Handle { core, count: threads, threads: started, queues }));
+        let this = Self(Arc::new(Handle { core, threads: started, queues }));
         for index in 0..threads {
             let core = this.0.core.clone();
             this.start(format!("{name}-{index}"), move || core.work(index))?;
@@ -98,7 +98,7 @@ impl Compute {
 
     /// How many threads compute.
     pub fn threads(&self) -> usize {
-        self.0.count
+        self.0.core.turns.len()
     }
 
     /// The queue of this name, made when it is first asked for, with [`QueueOptions::default`].
@@ -123,12 +123,8 @@ impl Compute {
 
     /// The numbers of all queues, by name.
     pub fn stats(&self) -> Vec<(Arc<str>, QueueStats)> {
-        self.0.stats()
-    }
-
-    /// For whoever looks at it, and must not keep it alive.
-    pub fn downgrade(&self) -> Watched {
-        Watched(Arc::downgrade(&self.0))
+        let queues: Vec<_> = lock(&self.0.queues).values().cloned().collect();
+        queues.iter().map(|queue| (queue.0.name.clone(), queue.stats())).collect()
     }
 
     fn make(&self, name: &str, options: QueueOptions) -> Queue {
@@ -139,33 +135,9 @@ impl Compute {
     }
 }
 
-/// A [`Compute`] that is looked at, and ends all the same when the last handle is dropped.
-#[derive(Clone)]
-pub struct Watched(Weak<Handle>);
-
-impl Watched {
-    /// The numbers of all queues, by name; none when the pool has ended.
-    pub fn stats(&self) -> Vec<(Arc<str>, QueueStats)> {
-        self.0.upgrade().map_or_else(Vec::new, |handle| handle.stats())
-    }
-}
-
-impl std::fmt::Debug for Watched {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watched")
-    }
-}
-
-impl Handle {
-    fn stats(&self) -> Vec<(Arc<str>, QueueStats)> {
-        let queues: Vec<_> = lock(&self.queues).values().cloned().collect();
-        queues.iter().map(|queue| (queue.0.name.clone(), queue.stats())).collect()
-    }
-}
-
 impl std::fmt::Debug for Compute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Compute({} threads, {} queues)", self.0.count, lock(&self.0.queues).len())
+        write!(f, "Compute({} threads, {} queues)", self.threads(), lock(&self.0.queues).len())
     }
 }
 
@@ -177,15 +149,6 @@ enum Next {
     End,
 }
 
-impl Ring {
-    /// Is one of the sleepers to be woken? Not while another is on its way.
-    fn wakes_one(&mut self) -> bool {
-        let wakes = self.sleeping > 0 && !self.is_waking;
-        self.is_waking |= wakes;
-        wakes
-    }
-}
-
 impl Core {
     /// It has something to do.
     pub(crate) fn enqueue(&self, queue: Arc<Shared>) {
@@ -194,22 +157,14 @@ impl Core {
             return;
         }
         ring.ready.push_back(queue);
-        let wakes = ring.wakes_one();
-        drop(ring);
-        if wakes {
-            self.comes.notify_one();
-        }
+        self.wake_one(ring);
     }
 
     /// A turn has begun that others may take from.
     pub(crate) fn show_turn(&self) {
         let mut ring = lock(&self.ring);
         ring.shown += 1;
-        let wakes = ring.wakes_one();
-        drop(ring);
-        if wakes {
-            self.comes.notify_one();
-        }
+        self.wake_one(ring);
     }
 
     /// A thread's life.
@@ -236,12 +191,20 @@ impl Core {
             return (Next::End, shown);
         }
         let Some(queue) = ring.ready.pop_front() else { return (Next::Nothing, shown) };
-        let wakes = !ring.ready.is_empty() && ring.wakes_one();
+        if !ring.ready.is_empty() {
+            self.wake_one(ring);
+        }
+        (Next::Queue(queue), shown)
+    }
+
+    /// Wakes one that sleeps, unless another is on its way.
+    fn wake_one(&self, mut ring: MutexGuard<'_, Ring>) {
+        let wakes = ring.sleeping > 0 && !ring.is_waking;
+        ring.is_waking |= wakes;
         drop(ring);
         if wakes {
             self.comes.notify_one();
         }
-        (Next::Queue(queue), shown)
     }
 
     fn take_from_another(&self, index: usize, batch: &mut VecDeque<Arc<dyn Job>>) -> Option<Arc<Shared>> {
@@ -295,8 +258,4 @@ impl Drop for Handle {
             threads.into_iter().for_each(|thread| drop(thread.join()));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,13 +8,14 @@
 //! 3. Two locks are never held at once.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use millstream_base::{Error, Kind, Origin, Result};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use millstream_base::{Error, Kind, Origin};
+use tokio::sync::Semaphore;
 
 use crate::cell::{Job, Outcome, Work, stopped};
+use crate::lock;
 use crate::pool::Core;
 use crate::stats::{Counts, QueueStats};
 use crate::turn::Turn;
@@ -177,7 +178,8 @@ impl Queue {
                 }
                 Err(_) => {
                     shared.set_deadline(&job);
-                    return Computing::outside(shared.clone(), job, outcome);
+                    let place = Box::pin(places.clone().acquire_owned());
+                    return Computing::outside(place, shared.clone(), job, outcome);
                 }
             }
         }
@@ -214,16 +216,8 @@ impl Shared {
         Self { name, options, core, inner: Mutex::default(), places, counts: Counts::default() }
     }
 
-    /// A place in a queue with a limit, as soon as there is one.
-    pub(crate) fn place(
-        &self,
-    ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + use<> {
-        let places = self.places.clone().unwrap_or_else(|| Arc::new(Semaphore::new(1)));
-        places.acquire_owned()
-    }
-
     pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Job>) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if inner.is_closed {
             drop(inner);
             return job.refuse(stopped());
@@ -239,7 +233,7 @@ impl Shared {
 
     /// What a thread does when it is this queue's turn: as many jobs as its weight says, or as fit into a slice of time.
     pub(crate) fn serve(self: &Arc<Self>, quantum: usize, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         inner.is_ready = false;
         let count = (quantum * self.options.weight as usize).min(inner.jobs.len());
         batch.extend(inner.jobs.drain(..count));
@@ -258,7 +252,7 @@ impl Shared {
 
     /// What a thread does with jobs that it has taken from another's turn.
     pub(crate) fn help(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
-        self.lock().running += 1;
+        lock(&self.inner).running += 1;
         self.run_turn(turn, batch);
     }
 
@@ -274,7 +268,7 @@ impl Shared {
         if let Some(places) = &self.places {
             places.add_permits(ran);
         }
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         while let Some(job) = batch.pop_back() {
             inner.jobs.push_front(job);
         }
@@ -319,7 +313,7 @@ impl Shared {
     /// Refuses what waits and what comes.
     pub(crate) fn close(&self) {
         let jobs = {
-            let mut inner = self.lock();
+            let mut inner = lock(&self.inner);
             inner.is_closed = true;
             std::mem::take(&mut inner.jobs)
         };
@@ -331,7 +325,7 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> QueueStats {
         let (depth, running) = {
-            let inner = self.lock();
+            let inner = lock(&self.inner);
             (inner.jobs.len(), inner.running)
         };
         self.counts.stats(depth, running)
@@ -349,10 +343,6 @@ impl Shared {
         let depth = self.options.depth.unwrap_or_default();
         let text = format!("the compute queue {:?} is full: {depth} jobs wait", self.name);
         Error::new(Kind::Limit, Origin::Local, text)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

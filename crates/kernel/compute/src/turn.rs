@@ -2,9 +2,10 @@
 //! long while another thread is idle.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::cell::Job;
+use crate::lock;
 use crate::queue::Shared;
 
 /// The jobs of one thread's turn that have not begun.
@@ -21,7 +22,7 @@ struct Jobs {
 impl Turn {
     /// Begins, with these jobs; leaves `jobs` empty, and as large as it was.
     pub(crate) fn begin(&self, jobs: &mut VecDeque<Arc<dyn Job>>, open_to_all: Option<Arc<Shared>>) {
-        let mut turn = self.lock();
+        let mut turn = lock(&self.0);
         std::mem::swap(&mut turn.jobs, jobs);
         let old = std::mem::replace(&mut turn.open_to_all, open_to_all);
         drop(turn);
@@ -29,12 +30,12 @@ impl Turn {
     }
 
     pub(crate) fn next(&self) -> Option<Arc<dyn Job>> {
-        self.lock().jobs.pop_front()
+        lock(&self.0).jobs.pop_front()
     }
 
     /// Ends it; what is left of it goes to `rest`, which is empty.
     pub(crate) fn end(&self, rest: &mut VecDeque<Arc<dyn Job>>) {
-        let mut turn = self.lock();
+        let mut turn = lock(&self.0);
         std::mem::swap(&mut turn.jobs, rest);
         let queue = turn.open_to_all.take();
         drop(turn);
@@ -43,14 +44,10 @@ impl Turn {
 
     /// Takes the later half, if anybody may; `into` is empty.
     pub(crate) fn take_half(&self, into: &mut VecDeque<Arc<dyn Job>>) -> Option<Arc<Shared>> {
-        let mut turn = self.lock();
+        let mut turn = lock(&self.0);
         let queue = turn.open_to_all.clone().filter(|_| !turn.jobs.is_empty())?;
         let kept = turn.jobs.len() / 2;
         into.extend(turn.jobs.drain(kept..));
         Some(queue)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! Computations on the engine's own threads for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_base::Result;
 use millstream_base::registry::{Sample, Value};
@@ -35,16 +35,29 @@ impl Engine {
     }
 
     fn compute_threads(&self) -> Result<Compute> {
-        let mut compute = self.0.compute.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let threads = self.shared(|_| Threads::default());
+        let mut compute = threads.lock();
         if let Some(compute) = &*compute {
             return Ok(compute.clone());
         }
         let new = Compute::new(self.workers().len(), "compute")?;
-        let watched = new.downgrade();
+        let watched = Arc::downgrade(&threads);
         self.registry().register(Arc::new(move |into: &mut Vec<Sample>| {
-            watched.stats().iter().for_each(|(queue, stats)| collect(queue, stats, into));
+            let compute = watched.upgrade().and_then(|threads| threads.lock().clone());
+            let queues = compute.map_or_else(Vec::new, |compute| compute.stats());
+            queues.iter().for_each(|(queue, stats)| collect(queue, stats, into));
         }));
         Ok(compute.insert(new).clone())
+    }
+}
+
+/// There once somebody computes. Ends with the engine.
+#[derive(Default)]
+struct Threads(Mutex<Option<Compute>>);
+
+impl Threads {
+    fn lock(&self) -> MutexGuard<'_, Option<Compute>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

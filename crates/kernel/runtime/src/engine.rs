@@ -35,8 +35,6 @@ pub(crate) struct Inner {
     registry: Registry,
     conn_ids: IdSource,
     health: Arc<Health>,
-    /// There once somebody computes. Ends with the engine.
-    pub(crate) compute: Mutex<Option<millstream_compute::Compute>>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -84,8 +82,7 @@ impl Inner {
         let source = health.clone();
         registry.register(Arc::new(move |into: &mut Vec<Sample>| source.collect(into)));
         let (lifecycle, threads, conn_ids) = (Lifecycle::new(), Mutex::default(), IdSource::default());
-        let (compute, shared) = (Mutex::default(), Mutex::default());
-        Self { id, workers, lifecycle, threads, registry, conn_ids, health, compute, shared }
+        Self { id, workers, lifecycle, threads, registry, conn_ids, health, shared: Mutex::default() }
     }
 
     pub(crate) fn add_thread(&self, thread: JoinHandle<()>) {
