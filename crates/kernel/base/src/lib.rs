@@ -8,6 +8,7 @@ mod error;
 mod histogram;
 mod id;
 mod limit;
+mod mean;
 pub mod registry;
 mod slot;
 
@@ -16,6 +17,7 @@ pub use error::{BoxError, Error, Kind, Origin, Phase, Seen};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use id::{ConnId, EngineId, IdSource};
 pub use limit::Limit;
+pub use mean::RunningMean;
 pub use slot::{Counters, Gauge, Slot};
 
 /// The result of everything in Millstream that can fail.

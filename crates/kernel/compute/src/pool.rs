@@ -1,18 +1,18 @@
 //! The threads, and the ring of queues that have something for them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use millstream_base::{Error, Kind, Origin, Result};
+use millstream_base::{Error, Kind, Origin, Result, RunningMean};
 
 use crate::cell::Job;
 use crate::clock::Clock;
 use crate::lock;
 use crate::queue::{Queue, QueueOptions, Shared};
-use crate::stats::QueueStats;
+use crate::stats::{QueueStats, nanos};
 use crate::turn::Turn;
 
 /// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs sees its
@@ -34,7 +34,7 @@ pub(crate) struct Core {
     turns: Box<[Turn]>,
     pub(crate) clock: Clock,
     /// What a job takes, the mean over all queues of about the last eight turns.
-    mean_ns: AtomicU64,
+    mean_ns: RunningMean,
     /// All tokens are set.
     pub(crate) is_closing: AtomicBool,
 }
@@ -73,7 +73,7 @@ impl Compute {
             comes: Condvar::new(),
             turns: (0..threads).map(|_| Turn::default()).collect(),
             clock: Clock::default(),
-            mean_ns: AtomicU64::new(TURN_NS),
+            mean_ns: RunningMean::from_value(TURN_NS),
             is_closing: AtomicBool::new(false),
         });
         let (started, queues) = (Mutex::default(), Mutex::default());
@@ -226,15 +226,13 @@ impl Core {
 
     /// Jobs in a turn of a queue of weight 1: the same for all, so that shares are those of the weights.
     fn quantum(&self) -> usize {
-        let jobs = (TURN_NS / self.mean_ns.load(Relaxed).max(1)).clamp(1, MOST_JOBS);
+        let jobs = (TURN_NS / self.mean_ns.value().max(1)).clamp(1, MOST_JOBS);
         usize::try_from(jobs).unwrap_or(1)
     }
 
-    /// Two at once: one of them counts.
     pub(crate) fn note_span(&self, jobs: usize, span: Duration) {
-        if let Some(each) = span.as_nanos().checked_div(jobs as u128) {
-            let (old, new) = (self.mean_ns.load(Relaxed), u64::try_from(each).unwrap_or(u64::MAX / 8));
-            self.mean_ns.store((old - old / 8 + new / 8).max(1), Relaxed);
+        if let Some(each) = nanos(span).checked_div(jobs as u64) {
+            self.mean_ns.add(each);
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use millstream_base::RunningMean;
+
 use crate::cell::Ran;
 
 /// The numbers of a queue at one moment.
@@ -35,7 +37,7 @@ pub(crate) struct Counts {
     skipped: AtomicU64,
     refused: AtomicU64,
     run_ns: AtomicU64,
-    wait_ns: AtomicU64,
+    wait_ns: RunningMean,
 }
 
 impl Counts {
@@ -53,13 +55,11 @@ impl Counts {
     }
 
     pub(crate) fn took(&self, span: Duration) {
-        self.run_ns.fetch_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.run_ns.fetch_add(nanos(span), Relaxed);
     }
 
-    /// Two at once: one of them counts.
     pub(crate) fn waited(&self, span: Duration) {
-        let (old, new) = (self.wait_ns.load(Relaxed), u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 8));
-        self.wait_ns.store(if old == 0 { new } else { old - old / 8 + new / 8 }, Relaxed);
+        self.wait_ns.add(nanos(span));
     }
 
     pub(crate) fn stats(&self, depth: usize, running: usize) -> QueueStats {
@@ -72,7 +72,12 @@ impl Counts {
             skipped: load(&self.skipped),
             refused: load(&self.refused),
             run_time: Duration::from_nanos(load(&self.run_ns)),
-            wait: Duration::from_nanos(load(&self.wait_ns)),
+            wait: Duration::from_nanos(self.wait_ns.value()),
         }
     }
+}
+
+/// As far as they go: 584 years.
+pub(crate) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,14 +5,16 @@
 //! measured for each target, and the caller waits for twice the span after which a return should be its own, behind those who wait already, but
 //! no longer than a dial. `pace/simulation.rs` plays it beside one who sees the future.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+
+use millstream_base::RunningMean;
 
 /// What a target's dials and uses take, in microseconds, each the mean of about the last eight; 0 before the first.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    dial_us: AtomicU64,
-    use_us: AtomicU64,
+    dial_us: RunningMean,
+    use_us: RunningMean,
     /// Callers that wait now.
     waiting: AtomicUsize,
 }
@@ -23,13 +25,11 @@ const SAMPLED: u64 = 16;
 const LEAST_DIAL: Duration = Duration::from_millis(2);
 /// Between two looks for a session that came back.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
-/// What one sample weighs: an eighth.
-const WEIGHT: u64 = 8;
 
 impl Pace {
     /// A session was opened in so long.
     pub(crate) fn dialled_in(&self, span: Duration) {
-        blend(&self.dial_us, span);
+        self.dial_us.add(micros(span));
     }
 
     /// Is this use, the session's `number`th, one to measure?
@@ -40,7 +40,7 @@ impl Pace {
 
     /// A session was in use for so long.
     pub(crate) fn used_for(&self, span: Duration) {
-        blend(&self.use_us, span);
+        self.use_us.add(micros(span));
     }
 
     /// Begins to wait for one of `lent` sessions; `None` where a dial is as quick.
@@ -58,7 +58,7 @@ impl Pace {
     }
 
     fn dial_and_use(&self) -> [Duration; 2] {
-        [&self.dial_us, &self.use_us].map(|cell| Duration::from_micros(cell.load(Relaxed)))
+        [&self.dial_us, &self.use_us].map(|cell| Duration::from_micros(cell.value()))
     }
 }
 
@@ -87,11 +87,8 @@ fn to_f64(count: usize) -> f64 {
     count as f64
 }
 
-/// Two at once: one of them counts.
-fn blend(mean: &AtomicU64, span: Duration) {
-    let new = u64::try_from(span.as_micros()).unwrap_or(u64::MAX / WEIGHT).max(1);
-    let old = mean.load(Relaxed);
-    mean.store(if old == 0 { new } else { old - old / WEIGHT + new / WEIGHT }, Relaxed);
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -102,7 +99,8 @@ mod tests {
     use super::*;
 
     fn pace(dial_us: u64, use_us: u64) -> Pace {
-        Pace { dial_us: dial_us.into(), use_us: use_us.into(), ..Pace::default() }
+        let [dial_us, use_us] = [dial_us, use_us].map(RunningMean::from_value);
+        Pace { dial_us, use_us, ..Pace::default() }
     }
 
     #[test]

@@ -3,15 +3,14 @@
 //! The oracle sees the future: a caller that finds no connection idle dials only if none comes back, and is not taken by
 //! an earlier one, before its dial would be done. The rule may open 5 % more than it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use millstream_pool::{EvictCause, Grant, Lent, Permit, Pool, PoolOptions, Pooled};
 
-use super::{Pace, TICK, Waiting};
+use super::{Pace, TICK, Waiting, micros};
 
 /// A connection that its server closes after so many requests.
 struct Fake {
@@ -62,25 +61,6 @@ enum Event {
     Tick(Permit<Fake>, u64, Patience),
 }
 
-struct Queued(u64, u64, Event);
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
-    }
-}
-
 #[derive(Default, Debug)]
 struct Outcome {
     events: u64,
@@ -98,7 +78,8 @@ struct Simulation {
     now_us: u64,
     seed: u64,
     number: u64,
-    queue: BinaryHeap<Reverse<Queued>>,
+    /// By when, and by their number.
+    queue: BTreeMap<(u64, u64), Event>,
     pool: Pool<&'static str, Fake>,
     pace: &'static Pace,
     /// Of lent connections that will come back, when; soonest first. What is claimed is taken out.
@@ -120,7 +101,7 @@ impl Simulation {
             now_us: 0,
             seed: 1,
             number: 0,
-            queue: BinaryHeap::new(),
+            queue: BTreeMap::new(),
             pool: Pool::new(options),
             pace: Box::leak(Box::default()),
             returns: VecDeque::new(),
@@ -131,7 +112,7 @@ impl Simulation {
     fn run(mut self, callers: u64) -> Outcome {
         let mut came = 0;
         self.at(0, Event::Arrive);
-        while let Some(Reverse(Queued(now_us, _, event))) = self.queue.pop() {
+        while let Some(((now_us, _), event)) = self.queue.pop_first() {
             self.now_us = now_us;
             self.outcome.events += 1;
             match event {
@@ -233,7 +214,7 @@ impl Simulation {
 
     fn at(&mut self, in_us: u64, event: Event) {
         self.number += 1;
-        self.queue.push(Reverse(Queued(self.now_us + in_us, self.number, event)));
+        self.queue.insert((self.now_us + in_us, self.number), event);
     }
 
     fn now(&self) -> Instant {
@@ -254,10 +235,6 @@ impl Simulation {
 
 fn tick_us() -> u64 {
     micros(TICK)
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).expect("spans are short")
 }
 
 /// In each world.
