@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use millstream_base::Deadline;
 
-use crate::ending::Ending;
+use crate::ending::{ENDING_PART, Ending};
 use crate::lent::{Entry, EntryId, Evicted, Lent, Permit};
 use crate::queue::{Offer, Queue};
 use crate::shared::Shared;
@@ -230,7 +230,8 @@ impl<S: Pooled> Bucket<S> {
     /// Wraps a new session, which takes over a place.
     pub(crate) fn open(&self, session: S, now: Instant) -> Box<Entry<S>> {
         let id = self.shared.next_id();
-        let expires = Deadline::after(now, self.shared.lifetime_of(id)).moment();
+        let lifetime = self.shared.lifetime_of(id);
+        let expires = Deadline::after(now, lifetime).moment();
         self.fold_peak(); // before there is one more than those that the lows are about
         self.counts.dialled();
         Box::new(Entry {
@@ -242,6 +243,7 @@ impl<S: Pooled> Bucket<S> {
             until: expires,
             idle_for: Duration::ZERO,
             uses: 0,
+            ending_from: Deadline::after(now, lifetime - lifetime / ENDING_PART).moment(),
             mark: None,
             session,
         })

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// The last part of a lifetime in which a successor is wanted: twice as long as that in which a session is
+/// [ending](crate::Lent::is_ending), so that the successor is there before.
+pub(crate) const ENDING_PART: u32 = 10;
+
 /// The count of one bucket. A std atomic also under loom: it decides nothing in the pool.
 #[derive(Debug, Default)]
 pub(crate) struct Ending(Arc<AtomicUsize>);

@@ -35,7 +35,9 @@ pub(crate) struct Entry<S> {
     /// How long it had been idle before this use.
     pub(crate) idle_for: Duration,
     pub(crate) uses: u64,
-    /// There once it is in the last tenth of its lifetime.
+    /// Begin of the last tenth of its lifetime.
+    pub(crate) ending_from: Instant,
+    /// There once it is in that.
     pub(crate) mark: Option<Mark>,
     pub(crate) session: S,
 }
@@ -45,19 +47,14 @@ impl<S> Entry<S> {
         self.expires.saturating_duration_since(self.opened)
     }
 
-    /// Counts it in `ending` once it is in the last tenth of its lifetime.
+    /// Counts it in `ending` once it is in the last part of its lifetime.
     #[inline]
     pub(crate) fn look_at_age(&mut self, now: Instant, ending: &Ending) {
-        if self.mark.is_none() && self.expires.saturating_duration_since(now) <= self.lifetime() / ENDING_PART
-        {
+        if self.ending_from <= now && self.mark.is_none() {
             self.mark = Some(ending.mark());
         }
     }
 }
-
-/// The last part of a lifetime in which a successor is wanted: twice as long as that in which a session is
-/// [ending](Lent::is_ending), so that the successor is there before.
-const ENDING_PART: u32 = 10;
 
 /// A session lent to one caller. Dropping it without [`give_back`](Self::give_back) closes the session.
 pub struct Lent<S: Pooled> {

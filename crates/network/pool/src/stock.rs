@@ -35,6 +35,7 @@ struct List<S> {
 struct Slot<S> {
     id: EntryId,
     until: Instant,
+    ending_from: Instant,
     entry: Box<Entry<S>>,
 }
 
@@ -68,7 +69,8 @@ impl<S> Stock<S> {
         if list.closed {
             return Err(entry);
         }
-        list.slots.push_back(Slot { id: entry.id, until: entry.until, entry });
+        let (id, until, ending_from) = (entry.id, entry.until, entry.ending_from);
+        list.slots.push_back(Slot { id, until, ending_from, entry });
         self.note_len(&list);
         Ok(())
     }
@@ -97,7 +99,8 @@ impl<S> Stock<S> {
             return;
         }
         let mut list = lock(&self.list);
-        list.slots.iter_mut().for_each(|slot| slot.entry.look_at_age(now, ending));
+        let late = list.slots.iter_mut().filter(|slot| slot.ending_from <= now);
+        late.for_each(|slot| slot.entry.look_at_age(now, ending));
         if list.slots.iter().any(|slot| slot.until <= now) {
             let (kept, expired): (VecDeque<_>, VecDeque<_>) =
                 list.slots.drain(..).partition(|slot| slot.until > now);
