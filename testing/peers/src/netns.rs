@@ -2,7 +2,7 @@
 //!
 //! 10.9.0.x on `lo` are not loopback for `tcp_tw_reuse=2`: connections between them follow the rules of a real network.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -18,6 +18,8 @@ pub struct Namespace(());
 pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
 /// Where servers of a test listen; outside the range of local ports.
 pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+/// The same over IPv6; on `lo` once it is [added](Namespace::add_address).
+pub const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 2));
 /// The first and the last of the 100 local ports; the ends differ in parity.
 pub const PORTS: (u16, u16) = (40_000, 40_099);
 

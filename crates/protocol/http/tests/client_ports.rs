@@ -6,7 +6,7 @@
 mod client_world;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -18,7 +18,7 @@ use millstream_client::transport::{Opener, Side};
 use millstream_http::HttpClient;
 use millstream_http::client::{RequestBuilder, ResetIdle};
 use millstream_peers::eventually;
-use millstream_peers::netns::{Namespace, SERVER};
+use millstream_peers::netns::{Namespace, SERVER, SERVER_V6};
 use millstream_peers::nginx::{Nginx, NginxConfig};
 use millstream_peers::or_skip;
 use millstream_peers::raise_open_files;
@@ -74,7 +74,11 @@ fn server_that_closes_after_each_request_costs_no_port() {
 
 /// A server that says which clients it has, and answers only those that speak. Its end closes first, when it is told to.
 fn holding_server() -> (SocketAddr, Arc<Mutex<Vec<TcpStream>>>) {
-    let listener = TcpListener::bind((SERVER, 8080)).expect("nobody else listens");
+    holding_server_at(SERVER)
+}
+
+fn holding_server_at(server: IpAddr) -> (SocketAddr, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind((server, 8080)).expect("nobody else listens");
     let (address, held) = (listener.local_addr().expect("it is bound"), Arc::new(Mutex::new(Vec::new())));
     let holds = held.clone();
     std::thread::spawn(move || {
@@ -93,33 +97,40 @@ fn holding_server() -> (SocketAddr, Arc<Mutex<Vec<TcpStream>>>) {
 
 #[test]
 fn caller_without_a_port_waits_until_one_is_free_or_its_time_is_over() {
-    or_skip!(Namespace::run(|_| {
-        let (address, held) = holding_server();
-        // Another program has all hundred ports of this destination.
-        let mut taken: Vec<TcpStream> = std::iter::from_fn(|| TcpStream::connect(address).ok()).collect();
-        assert_eq!(taken.len(), 100);
-        eventually("the server has them all", || held.lock().expect("nobody panics").len() == 100);
-        let world = World::new();
-        block_on(async {
-            let call = || world.client.get(url(address, "/"));
-            let error = call().timeout(ms(50)).send().await.expect_err("no port is free");
-            assert_eq!((error.kind(), error.seen()), (Kind::PortsExhausted, Seen::No), "{error}");
-            let (text, own) = (error.to_string(), format!("(pid {}): 100", std::process::id()));
-            let told = "towards 10.9.0.2:8080 from 10.9.0.2: 100 of 100 are held (100 open, 0 in TIME_WAIT, 0 closing)";
-            assert!(text.contains(told) && text.contains(&own), "{text}");
-
-            let calls: Vec<_> = (0..20).map(|_| tokio::spawn(call().send())).collect();
-            // One connection ends, the server's end first: its port is free at once.
-            drop(held.lock().expect("nobody panics").remove(0).shutdown(Shutdown::Both));
-            assert_eq!(taken[0].read(&mut [0]).expect("a good end"), 0);
-            taken.remove(0);
-            for call in calls {
-                let reply = call.await.expect("no panic").expect("served");
-                assert_eq!(reply.text().await.expect("text"), "hello");
-            }
-        });
-        assert_eq!(world.client.pool_stats().open, 1, "one port, one connection, twenty calls");
+    or_skip!(Namespace::run(|_| waits_for_a_port(SERVER)));
+    or_skip!(Namespace::run(|namespace| {
+        namespace.add_address(SERVER_V6);
+        waits_for_a_port(SERVER_V6);
     }));
+}
+
+fn waits_for_a_port(server: IpAddr) {
+    let (address, held) = holding_server_at(server);
+    // Another program has all hundred ports of this destination.
+    let mut taken: Vec<TcpStream> = std::iter::from_fn(|| TcpStream::connect(address).ok()).collect();
+    assert_eq!(taken.len(), 100);
+    eventually("the server has them all", || held.lock().expect("nobody panics").len() == 100);
+    let world = World::new();
+    block_on(async {
+        let call = || world.client.get(url(address, "/"));
+        let error = call().timeout(ms(50)).send().await.expect_err("no port is free");
+        assert_eq!((error.kind(), error.seen()), (Kind::PortsExhausted, Seen::No), "{error}");
+        let (text, own) = (error.to_string(), format!("(pid {}): 100", std::process::id()));
+        let held_by = "100 of 100 are held (100 open, 0 in TIME_WAIT, 0 closing)";
+        let told = format!("towards {address} from {server}: {held_by}");
+        assert!(text.contains(&told) && text.contains(&own), "{text}");
+
+        let calls: Vec<_> = (0..20).map(|_| tokio::spawn(call().send())).collect();
+        // One connection ends, the server's end first: its port is free at once.
+        drop(held.lock().expect("nobody panics").remove(0).shutdown(Shutdown::Both));
+        assert_eq!(taken[0].read(&mut [0]).expect("a good end"), 0);
+        taken.remove(0);
+        for call in calls {
+            let reply = call.await.expect("no panic").expect("served");
+            assert_eq!(reply.text().await.expect("text"), "hello");
+        }
+    });
+    assert_eq!(world.client.pool_stats().open, 1, "one port, one connection, twenty calls");
 }
 
 /// How many calls have waited for a port.
