@@ -20,12 +20,16 @@ pub struct Diag {
 
 pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
+/// The question of old (include/uapi/linux/inet_diag.h): for both families, so that the kernel walks over its tables once.
+const TCPDIAG_GETSOCK: u16 = 18;
 const IPPROTO_TCP: u8 = 6;
 /// `1 << (INET_DIAG_INFO - 1)`.
 const WANTS_INFO: u8 = 2;
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
 /// `sizeof(struct inet_diag_req_v2)`.
 const REQUEST_SIZE: usize = 56;
+/// `sizeof(struct inet_diag_req)`.
+const OLD_REQUEST_SIZE: usize = 60;
 
 impl Diag {
     /// Opens it.
@@ -36,7 +40,7 @@ impl Diag {
         Ok(Self { channel: Channel::open(0)?, sequence: 0 })
     }
 
-    /// Calls `each` with every socket that the query takes, IPv4 first, until it breaks. The kernel walks over all sockets of
+    /// Calls `each` with every socket that the query takes, in no order, until it breaks. The kernel walks over all sockets of
     /// the host for it, also of other namespaces; nothing is allocated for a socket.
     ///
     /// # Errors
@@ -46,16 +50,15 @@ impl Diag {
         query: &Query,
         mut each: impl FnMut(&Record<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
-        let filter = query.byte_code();
+        let (states, filter) = (query.wanted_states(), query.byte_code());
+        let body = with_filter(old_request(states, query.wants_info()), &filter);
+        match self.dump_one(TCPDIAG_GETSOCK, &body, states, &mut each) {
+            Err(Error::Unsupported { .. }) => {}
+            done => return done.map(drop),
+        }
         for family in [AF_INET, AF_INET6] {
-            let mut body = request(family, query.wanted_states(), query.wants_info());
-            if !filter.is_empty() {
-                let size = u16::try_from(4 + filter.len()).expect("eight conditions at most");
-                body.extend_from_slice(&size.to_ne_bytes());
-                body.extend_from_slice(&INET_DIAG_REQ_BYTECODE.to_ne_bytes());
-                body.extend_from_slice(&filter);
-            }
-            match self.dump_family(&body, query.wanted_states(), &mut each) {
+            let body = with_filter(request(family, states, query.wants_info()), &filter);
+            match self.dump_one(SOCK_DIAG_BY_FAMILY, &body, states, &mut each) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => return Ok(()),
                 // A kernel without IPv6 has no sockets of it.
@@ -66,14 +69,15 @@ impl Diag {
         Ok(())
     }
 
-    fn dump_family(
+    fn dump_one(
         &mut self,
+        kind: u16,
         body: &[u8],
         states: States,
         each: &mut impl FnMut(&Record<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let what = "dump of sockets";
-        let sequence = self.ask(what, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, body)?;
+        let sequence = self.ask(what, kind, NLM_F_DUMP, body)?;
         let mut flow = ControlFlow::Continue(());
         // Read to its end also when nobody wants more: the next question must not find it.
         while let Some(mut messages) = self.channel.receive(what, RecvFlags::empty())? {
@@ -204,6 +208,25 @@ fn request(family: u8, states: States, wants_info: bool) -> Vec<u8> {
     bytes[2] = if wants_info { WANTS_INFO } else { 0 };
     bytes[4..8].copy_from_slice(&states.mask().to_ne_bytes());
     bytes
+}
+
+/// `struct inet_diag_req` without a connection.
+fn old_request(states: States, wants_info: bool) -> Vec<u8> {
+    let mut bytes = vec![0; OLD_REQUEST_SIZE];
+    bytes[3] = if wants_info { WANTS_INFO } else { 0 };
+    bytes[52..56].copy_from_slice(&states.mask().to_ne_bytes());
+    bytes
+}
+
+/// The request, and the kernel's filter behind it if there is one.
+fn with_filter(mut request: Vec<u8>, filter: &[u8]) -> Vec<u8> {
+    if !filter.is_empty() {
+        let size = u16::try_from(4 + filter.len()).expect("eight conditions at most");
+        request.extend_from_slice(&size.to_ne_bytes());
+        request.extend_from_slice(&INET_DIAG_REQ_BYTECODE.to_ne_bytes());
+        request.extend_from_slice(filter);
+    }
+    request
 }
 
 /// `struct inet_diag_sockid`.
