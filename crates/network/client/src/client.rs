@@ -112,6 +112,7 @@ impl<P: Protocol> Client<P> {
             .max_open(max_open)
             .max_idle(max_open)
             .max_waiters(options.max_waiters)
+            .newest_first_after(options.newest_first_after.unwrap_or(options.checkout_timeout / 2))
             .idle_timeout(options.idle_timeout)
             .lifetime(options.lifetime);
         let shared = Arc::new(Shared {

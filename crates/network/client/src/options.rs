@@ -52,6 +52,11 @@ pub struct ClientOptions {
     pub max_open: usize,
     /// Callers that may wait for a connection to one target.
     pub max_waiters: usize,
+    /// When callers have waited for so long for a connection, without an end for 100 ms, those who came last are served first: under
+    /// lasting overload most calls go at once then, where all would wait as long as they can
+    /// ([`PoolOptions::newest_first_after`](millstream_pool::PoolOptions::newest_first_after)). Half of `checkout_timeout` unless
+    /// set; never with [`Duration::MAX`].
+    pub newest_first_after: Option<Duration>,
     /// Whether a call is tried again when that is safe: once, on a fresh connection.
     pub retries: bool,
     /// Whether idle connections that go are reset rather than closed.
@@ -71,6 +76,7 @@ impl Default for ClientOptions {
             lifetime: DEFAULT_LIFETIME,
             max_open: DEFAULT_MAX_OPEN,
             max_waiters: 65_536,
+            newest_first_after: None,
             retries: true,
             reset_idle: ResetIdle::Never,
             dial: DialOptions::default(),

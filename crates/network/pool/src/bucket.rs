@@ -11,7 +11,8 @@
 //!    a higher limit) stores it, runs a `SeqCst` fence, then reads `waiting`. Who joins stores `waiting`, runs a
 //!    `SeqCst` fence, then reads `len` of each stock, `places` and `max_open`. The fences are partners: one of the two
 //!    sees the other, and calls `serve`. What is in nobody's stock is in somebody's hands, who will come through here.
-//! 5. Waiters before stock: with `waiting` above 0 a caller joins the queue, and what comes back goes to the oldest.
+//! 5. Waiters before stock: with `waiting` above 0 a caller joins the queue, and what comes back goes to the oldest,
+//!    or in overload to the newest.
 //!    A caller that read 0 while the first waiter joins may still take from the stock: a tie, decided either way.
 //! 6. Stock before places: who has reserved a place looks through all shards once more and gives the place up if it
 //!    finds something. A session on its way between two hands is in neither.
@@ -67,6 +68,7 @@ struct Line<T>(T);
 
 impl<S: Pooled> Bucket<S> {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let target = shared.options.newest_first_after;
         Self {
             waiting: AtomicUsize::new(0),
             places: AtomicUsize::new(0),
@@ -75,7 +77,7 @@ impl<S: Pooled> Bucket<S> {
             closed: AtomicBool::new(false),
             shards: (0..shared.options.shards).map(|_| Stock::new()).collect(),
             shared,
-            queue: Line(Mutex::new(Queue::new())),
+            queue: Line(Mutex::new(Queue::new(target))),
             idle: AtomicUsize::new(0),
             ending: Ending::default(),
             peak: std::sync::atomic::AtomicUsize::new(0),
@@ -97,7 +99,8 @@ impl<S: Pooled> Bucket<S> {
         is_free.then(|| Permit::new(Arc::clone(self)))
     }
 
-    /// A session, or a place to open one in, as soon as there is one and all who came earlier are served.
+    /// A session, or a place to open one in, as soon as there is one and all who came earlier are served. In overload
+    /// ([`newest_first_after`](crate::PoolOptions::newest_first_after)) whoever came last is served first.
     ///
     /// The future needs no runtime and has no deadline of its own. Dropping it leaves the queue; what it had been
     /// granted goes to the next.
@@ -287,12 +290,12 @@ impl<S: Pooled> Bucket<S> {
         drop(self.evict(entry, cause));
     }
 
-    /// A place is free: it goes to the oldest waiter, who opens; without waiters it is given up.
+    /// A place is free: it goes to the waiter whose turn it is, who opens; without waiters it is given up.
     pub(crate) fn release_place(self: &Arc<Self>) {
         if self.shrink() {
             return;
         }
-        if self.waiting.load(Relaxed) > 0 && self.hand(Offer::Place).is_none() {
+        if self.waiting.load(Relaxed) > 0 && self.hand(Offer::Place, None).is_none() {
             return;
         }
         self.places.fetch_sub(1, Relaxed);
@@ -371,11 +374,11 @@ impl<S: Pooled> Bucket<S> {
         outdated.then_some(EvictCause::Drain)
     }
 
-    /// To the oldest waiter, else into the stock of `shard`.
+    /// To the waiter whose turn it is, else into the stock of `shard`.
     fn pass_on(self: &Arc<Self>, entry: Box<Entry<S>>, shard: usize, now: Option<Instant>) {
         let mut offer = Offer::Session(entry);
         if self.waiting.load(Relaxed) > 0 {
-            match self.hand(offer) {
+            match self.hand(offer, now) {
                 None => return,
                 Some(back) => offer = back,
             }

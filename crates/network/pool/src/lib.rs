@@ -15,6 +15,7 @@ mod checkout;
 mod ending;
 mod lent;
 mod options;
+mod overload;
 mod pool;
 mod queue;
 mod refusal;

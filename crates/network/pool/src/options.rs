@@ -21,6 +21,10 @@ pub struct PoolOptions {
     pub max_idle: Option<usize>,
     /// Callers waiting. 65,536 unless set: as many as a server takes connections.
     pub max_waiters: usize,
+    /// When the oldest caller has waited for longer than this, and each caller served within 100 ms has seen it so, the
+    /// newest is served first until the oldest is younger: under lasting overload most are served at once then, and some not at all,
+    /// where all would wait as long as they can. Never unless set ([`Duration::MAX`]).
+    pub newest_first_after: Duration,
     /// How long a session may lie unused. 60 s unless set.
     pub idle_timeout: Duration,
     /// How old a session may become. 30 min unless set, so that name changes and new peers are noticed.
@@ -39,6 +43,7 @@ impl Default for PoolOptions {
             max_open: 1024,
             max_idle: None,
             max_waiters: 65_536,
+            newest_first_after: Duration::MAX,
             idle_timeout: Duration::from_secs(60),
             lifetime: Duration::from_secs(30 * 60),
             lifetime_jitter: 0.2,
@@ -70,6 +75,12 @@ impl PoolOptions {
     #[must_use]
     pub fn max_waiters(self, max_waiters: usize) -> Self {
         Self { max_waiters, ..self }
+    }
+
+    /// Sets [`newest_first_after`](Self::newest_first_after).
+    #[must_use]
+    pub fn newest_first_after(self, newest_first_after: Duration) -> Self {
+        Self { newest_first_after, ..self }
     }
 
     /// Sets [`idle_timeout`](Self::idle_timeout).

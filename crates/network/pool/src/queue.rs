@@ -1,11 +1,13 @@
-//! The callers that wait, oldest first. Plain data: [`Bucket`](crate::Bucket) keeps it under its own lock.
+//! The callers that wait, oldest first; in overload newest first. Plain data: [`Bucket`](crate::Bucket) keeps it under its own lock.
 //!
-//! A slab of slots, linked in the order of arrival, so that joining, serving the oldest and leaving from anywhere are
-//! a few stores each. A slot belongs to one [`Ticket`] until that is looked at with success or handed in.
+//! A slab of slots, linked in the order of arrival, so that joining, serving the oldest or the newest, and leaving from
+//! anywhere are a few stores each. A slot belongs to one [`Ticket`] until that is looked at with success or handed in.
 
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use crate::lent::Entry;
+use crate::overload::Overload;
 
 /// Something a waiter may get.
 pub(crate) enum Offer<S> {
@@ -41,10 +43,12 @@ pub(crate) struct Queue<S> {
     waiting: usize,
     used: usize,
     closed: bool,
+    overload: Overload,
 }
 
 struct Slot<S> {
     state: State<S>,
+    joined: Instant,
     prev: u32,
     next: u32,
 }
@@ -61,8 +65,18 @@ pub(crate) enum State<S> {
 }
 
 impl<S> Queue<S> {
-    pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: NONE, first: NONE, last: NONE, waiting: 0, used: 0, closed: false }
+    /// First in, first out, until the oldest has waited for longer than `target`, and no caller served for a while less.
+    pub(crate) fn new(target: Duration) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            first: NONE,
+            last: NONE,
+            waiting: 0,
+            used: 0,
+            closed: false,
+            overload: Overload::new(target),
+        }
     }
 
     /// Callers not yet served.
@@ -80,10 +94,10 @@ impl<S> Queue<S> {
     }
 
     /// Joins at the end.
-    pub(crate) fn join(&mut self, waker: Waker) -> Ticket {
-        let at = self.vacant();
+    pub(crate) fn join(&mut self, waker: Waker, now: Instant) -> Ticket {
+        let at = self.vacant(now);
         let prev = std::mem::replace(&mut self.last, at);
-        self.slots[at as usize] = Slot { state: State::Waiting(waker), prev, next: NONE };
+        self.slots[at as usize] = Slot { state: State::Waiting(waker), joined: now, prev, next: NONE };
         if prev == NONE {
             self.first = at;
         } else {
@@ -94,12 +108,14 @@ impl<S> Queue<S> {
         Ticket(at)
     }
 
-    /// Serves the oldest; gives its waker, or the offer back when nobody waits.
-    pub(crate) fn grant(&mut self, offer: Offer<S>) -> Result<Waker, Offer<S>> {
+    /// Serves the oldest, or the newest in overload; gives its waker, or the offer back when nobody waits.
+    pub(crate) fn grant(&mut self, offer: Offer<S>, now: Option<Instant>) -> Result<Waker, Offer<S>> {
         if self.first == NONE {
             return Err(offer);
         }
-        match self.settle_first(State::Granted(offer)) {
+        let joined = self.slots[self.first as usize].joined;
+        let next = if self.overload.is_newest_next(joined, now) { self.last } else { self.first };
+        match self.settle(next, State::Granted(offer)) {
             State::Waiting(waker) => Ok(waker),
             _ => unreachable!("only waiting slots are linked"),
         }
@@ -110,7 +126,7 @@ impl<S> Queue<S> {
         self.closed = true;
         let mut wakers = Vec::with_capacity(self.waiting);
         while self.first != NONE {
-            if let State::Waiting(waker) = self.settle_first(State::Refused) {
+            if let State::Waiting(waker) = self.settle(self.first, State::Refused) {
                 wakers.push(waker);
             }
         }
@@ -147,8 +163,7 @@ impl<S> Queue<S> {
         self.release(ticket.0)
     }
 
-    fn settle_first(&mut self, state: State<S>) -> State<S> {
-        let at = self.first;
+    fn settle(&mut self, at: u32, state: State<S>) -> State<S> {
         self.unlink(at);
         std::mem::replace(&mut self.slots[at as usize].state, state)
     }
@@ -166,17 +181,20 @@ impl<S> Queue<S> {
             self.slots[next as usize].prev = prev;
         }
         self.waiting -= 1;
+        if self.waiting == 0 {
+            self.overload.end();
+        }
     }
 
     /// A free slot's index, growing the slab when there is none.
-    fn vacant(&mut self) -> u32 {
+    fn vacant(&mut self, now: Instant) -> u32 {
         if self.free != NONE {
             let at = self.free;
             self.free = self.slots[at as usize].next;
             return at;
         }
         let at = u32::try_from(self.slots.len()).expect("MAX_WAITERS fits");
-        self.slots.push(Slot { state: State::Free, prev: NONE, next: NONE });
+        self.slots.push(Slot { state: State::Free, joined: now, prev: NONE, next: NONE });
         at
     }
 
@@ -205,7 +223,11 @@ mod tests {
     use super::*;
 
     fn queue() -> Queue<()> {
-        Queue::new()
+        Queue::new(Duration::from_secs(1))
+    }
+
+    fn join(queue: &mut Queue<()>) -> Ticket {
+        queue.join(Waker::noop().clone(), Instant::now())
     }
 
     fn is_served(queue: &mut Queue<()>, ticket: &Ticket) -> bool {
@@ -215,23 +237,50 @@ mod tests {
     #[test]
     fn oldest_is_served_first_when_others_have_left() {
         let mut queue = queue();
-        let mut tickets: Vec<_> = (0..5).map(|_| queue.join(Waker::noop().clone())).collect();
+        let mut tickets: Vec<_> = (0..5).map(|_| join(&mut queue)).collect();
         assert!(matches!(queue.leave(tickets.remove(2)), State::Waiting(_)));
         assert!(matches!(queue.leave(tickets.remove(0)), State::Waiting(_)));
         for ticket in tickets {
-            assert!(queue.grant(Offer::Place).is_ok());
+            assert!(queue.grant(Offer::Place, None).is_ok());
             assert!(is_served(&mut queue, &ticket));
         }
-        assert!(queue.grant(Offer::Place).is_err());
+        assert!(queue.grant(Offer::Place, None).is_err());
         assert_eq!((queue.waiting(), queue.used()), (0, 0));
+    }
+
+    /// Joins at these seconds; whoever is served at those seconds, by number.
+    fn served(joins: &[u64], serves: &[u64]) -> Vec<usize> {
+        let (mut queue, begin) = (queue(), Instant::now());
+        let at = |second: u64| begin + Duration::from_secs(second);
+        let mut tickets: Vec<_> = joins
+            .iter()
+            .enumerate()
+            .map(|(number, second)| (number, queue.join(Waker::noop().clone(), at(*second))))
+            .collect();
+        let mut order = Vec::new();
+        for second in serves {
+            assert!(queue.grant(Offer::Place, Some(at(*second))).is_ok());
+            let found = tickets.iter().position(|(_, ticket)| is_served(&mut queue, ticket)).expect("one is");
+            order.push(tickets.remove(found).0);
+        }
+        order
+    }
+
+    #[test]
+    fn newest_is_served_first_while_the_oldest_waits_too_long() {
+        assert_eq!(served(&[0, 0, 0, 0], &[1, 1, 1, 1]), [0, 1, 2, 3], "at the target");
+        assert_eq!(served(&[0, 0, 0, 0], &[2, 2, 2, 2]), [0, 1, 2, 3], "above it for a moment");
+        assert_eq!(served(&[0, 0, 0, 0], &[2, 3, 4, 5]), [0, 3, 2, 1], "for longer");
+        assert_eq!(served(&[0, 4, 5, 6, 6], &[2, 5, 6, 7, 7]), [0, 1, 2, 3, 4], "the oldest is young again");
+        assert_eq!(served(&[0, 0, 5, 6], &[2, 5, 6, 6]), [0, 3, 2, 1], "and none is forgotten");
     }
 
     #[test]
     fn slot_of_one_served_is_not_given_to_another() {
         let mut queue = queue();
-        let first = queue.join(Waker::noop().clone());
-        assert!(queue.grant(Offer::Place).is_ok());
-        let second = queue.join(Waker::noop().clone());
+        let first = join(&mut queue);
+        assert!(queue.grant(Offer::Place, None).is_ok());
+        let second = join(&mut queue);
         assert!(is_served(&mut queue, &first));
         assert!(!is_served(&mut queue, &second));
         assert!(matches!(queue.leave(second), State::Waiting(_)));
@@ -240,17 +289,17 @@ mod tests {
     #[test]
     fn offer_of_one_who_leaves_comes_back() {
         let mut queue = queue();
-        let ticket = queue.join(Waker::noop().clone());
-        assert!(queue.grant(Offer::Place).is_ok());
+        let ticket = join(&mut queue);
+        assert!(queue.grant(Offer::Place, None).is_ok());
         assert!(matches!(queue.leave(ticket), State::Granted(Offer::Place)));
     }
 
     #[test]
     fn closing_refuses_those_who_wait_and_spares_those_served() {
         let mut queue = queue();
-        let served = queue.join(Waker::noop().clone());
-        let waits = queue.join(Waker::noop().clone());
-        assert!(queue.grant(Offer::Place).is_ok());
+        let served = join(&mut queue);
+        let waits = join(&mut queue);
+        assert!(queue.grant(Offer::Place, None).is_ok());
         assert_eq!(queue.close().len(), 1);
         assert!(is_served(&mut queue, &served));
         assert!(matches!(queue.look(&waits, Waker::noop()), Look::Refused));
@@ -260,13 +309,13 @@ mod tests {
     #[test]
     fn memory_of_a_burst_is_given_back() {
         let mut queue = queue();
-        let tickets: Vec<_> = (0..1000).map(|_| queue.join(Waker::noop().clone())).collect();
+        let tickets: Vec<_> = (0..1000).map(|_| join(&mut queue)).collect();
         for ticket in tickets {
             queue.leave(ticket);
         }
         assert_eq!(queue.slots.capacity(), 0);
-        let ticket = queue.join(Waker::noop().clone());
-        assert!(queue.grant(Offer::Place).is_ok());
+        let ticket = join(&mut queue);
+        assert!(queue.grant(Offer::Place, None).is_ok());
         assert!(is_served(&mut queue, &ticket));
     }
 }

@@ -28,7 +28,7 @@ impl<S: Pooled> Bucket<S> {
             if queue.used() >= self.shared.options.max_waiters {
                 return Err(refusal::too_many_waiters(self.shared.options.max_waiters));
             }
-            let ticket = queue.join(waker);
+            let ticket = queue.join(waker, now);
             self.waiting.store(queue.waiting(), Relaxed);
             ticket
         };
@@ -72,11 +72,11 @@ impl<S: Pooled> Bucket<S> {
         }
     }
 
-    /// Gives the offer to the oldest waiter; it comes back when nobody waits.
-    pub(super) fn hand(&self, offer: Offer<S>) -> Option<Offer<S>> {
+    /// Gives the offer to the waiter whose turn it is; it comes back when nobody waits.
+    pub(super) fn hand(&self, offer: Offer<S>, now: Option<Instant>) -> Option<Offer<S>> {
         let waker = {
             let mut queue = lock(&self.queue.0);
-            let granted = queue.grant(offer);
+            let granted = queue.grant(offer, now);
             self.waiting.store(queue.waiting(), Relaxed);
             match granted {
                 Ok(waker) => waker,
@@ -129,7 +129,7 @@ impl<S: Pooled> Bucket<S> {
             } else {
                 break;
             };
-            match self.hand(offer) {
+            match self.hand(offer, now) {
                 None => served = true,
                 Some(back) => {
                     self.keep(back, shard);
