@@ -111,14 +111,14 @@ impl<S> Stock<S> {
             let most = list.slots.len() * 2;
             list.slots.shrink_to(most);
         }
-        self.note_len(&list);
+        self.note_fewer(&list);
     }
 
     /// Takes all.
     pub(crate) fn take_all(&self, into: &mut Vec<Box<Entry<S>>>) {
         let mut list = lock(&self.list);
         into.extend(list.slots.drain(..).map(|slot| slot.entry));
-        self.note_len(&list);
+        self.note_fewer(&list);
     }
 
     /// Rule 4.
@@ -142,11 +142,16 @@ impl<S> Stock<S> {
         }
         let mut list = lock(&self.list);
         let slot = pick(&mut list.slots)?;
+        self.note_fewer(&list);
+        Some(slot.entry)
+    }
+
+    #[inline]
+    fn note_fewer(&self, list: &MutexGuard<'_, List<S>>) {
         if list.slots.len() < self.low.load(StdRelaxed) {
             self.low.store(list.slots.len(), StdRelaxed);
         }
-        self.note_len(&list);
-        Some(slot.entry)
+        self.note_len(list);
     }
 
     #[inline]

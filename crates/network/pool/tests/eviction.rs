@@ -80,6 +80,19 @@ fn peak_is_the_most_that_were_lent_at_once() {
 }
 
 #[test]
+fn peak_counts_what_is_lent_while_others_are_swept() {
+    let room = room();
+    let (_lent, idle) = (room.open("a"), ["b", "c", "d"].map(|name| room.open(name)));
+    idle.into_iter().for_each(|lent| room.give_back(lent));
+    assert_eq!((room.bucket.take_peak(), room.bucket.take_peak()), (4, 1));
+    assert_eq!(room.bucket.sweep(room.now + 60 * SECOND).len(), 3);
+    assert_eq!(room.bucket.take_peak(), 1);
+    room.give_back(room.open("e"));
+    assert_eq!((room.bucket.take_peak(), room.bucket.close_all().len()), (2, 1));
+    assert_eq!(room.bucket.take_peak(), 1);
+}
+
+#[test]
 fn peer_with_a_shorter_keep_alive_is_left_earlier() {
     let room = room();
     room.open("a").give_back_until(0, room.now, 5 * SECOND);
