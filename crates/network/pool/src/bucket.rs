@@ -20,9 +20,12 @@
 //!    looks at it: harmless, since nobody gets it.
 //! 8. Several who give back at once after the limit was lowered may all see one session too many and close theirs:
 //!    one more than needed ends, never one less.
-//! 9. All other loads and stores are `Relaxed`: sessions travel under the locks, and the numbers alone decide nothing
-//!    but what rule 4 makes safe.
+//! 9. `needed` may change, and places come and go, between a look at them and what follows: several who end what is
+//!    past its idle timeout at once may each find one too many, and a session more ends than had to.
+//! 10. All other loads and stores are `Relaxed`: sessions travel under the locks, and the numbers alone decide nothing
+//!     but what rule 4 makes safe.
 
+mod needed;
 mod waiters;
 
 use std::sync::Arc;
@@ -57,6 +60,8 @@ pub struct Bucket<S> {
     /// Sessions in stock; kept only where `max_idle` is set, so that others do not meet at this cell.
     idle: AtomicUsize,
     ending: Ending,
+    /// A std atomic also under loom: it decides nothing there.
+    needed: std::sync::atomic::AtomicUsize,
     /// Written when sessions are opened, and read now and then.
     peak: std::sync::atomic::AtomicUsize,
     counts: Counts,
@@ -80,6 +85,7 @@ impl<S: Pooled> Bucket<S> {
             queue: Line(Mutex::new(Queue::new(target))),
             idle: AtomicUsize::new(0),
             ending: Ending::default(),
+            needed: std::sync::atomic::AtomicUsize::new(0),
             peak: std::sync::atomic::AtomicUsize::new(0),
             counts: Counts::new(),
         }
@@ -126,18 +132,6 @@ impl<S: Pooled> Bucket<S> {
         let entry = self.shards.iter().find_map(|stock| stock.remove(id))?;
         self.left_stock(1);
         Some(Lent::new(entry, Arc::clone(self)))
-    }
-
-    /// Takes from stock what has lain there, or lived, for long enough.
-    pub fn sweep(self: &Arc<Self>, now: Instant) -> Vec<Evicted<S>> {
-        let mut expired = Vec::new();
-        self.shards.iter().for_each(|stock| stock.take_expired(now, &self.ending, &mut expired));
-        self.left_stock(expired.len());
-        let evict = |entry: Box<Entry<S>>| {
-            let cause = time_is_up(&entry, now).unwrap_or(EvictCause::IdleTimeout);
-            self.evict(entry, cause)
-        };
-        expired.into_iter().map(evict).collect()
     }
 
     /// Takes all from stock; what is lent is closed when it is given back. New ones may be opened: for changed
@@ -244,6 +238,7 @@ impl<S: Pooled> Bucket<S> {
             expires,
             idle_since: now,
             until: expires,
+            keep: Duration::MAX,
             idle_for: Duration::ZERO,
             uses: 0,
             ending_from: Deadline::after(now, lifetime - lifetime / ENDING_PART).moment(),
@@ -271,12 +266,13 @@ impl<S: Pooled> Bucket<S> {
         now: Instant,
         keep: Duration,
     ) {
+        entry.keep = keep;
         let keep = keep.min(self.shared.options.idle_timeout);
         entry.idle_since = now;
         entry.idle_for = Duration::ZERO;
         entry.look_at_age(now, &self.ending);
         entry.until = now.checked_add(keep).map_or(entry.expires, |until| until.min(entry.expires));
-        if let Some(cause) = self.outdated(&entry).or_else(|| time_is_up(&entry, now)) {
+        if let Some(cause) = self.outdated(&entry).or_else(|| self.time_is_up(&entry, now)) {
             self.end(entry, cause);
         } else if self.places.load(Relaxed) > self.max_open.load(Relaxed) {
             self.end(entry, EvictCause::Capacity);
@@ -357,7 +353,7 @@ impl<S: Pooled> Bucket<S> {
     /// Why a session can't be lent, if so. Without `now` its age is not looked at: it has just come back.
     fn unfit(self: &Arc<Self>, entry: &mut Entry<S>, now: Option<Instant>) -> Option<EvictCause> {
         self.outdated(entry)
-            .or_else(|| now.and_then(|now| time_is_up(entry, now)))
+            .or_else(|| now.and_then(|now| self.time_is_up(entry, now)))
             .or_else(|| (!self.is_usable(&mut entry.session)).then_some(EvictCause::StaleOnCheckout))
     }
 
@@ -443,16 +439,6 @@ impl<S: Pooled> Drop for PanicGuard<'_, S> {
     fn drop(&mut self) {
         self.0.counts.evicted(EvictCause::Failed);
         self.0.release_place();
-    }
-}
-
-fn time_is_up<S>(entry: &Entry<S>, now: Instant) -> Option<EvictCause> {
-    if entry.expires <= now {
-        Some(EvictCause::Lifetime)
-    } else if entry.until <= now {
-        Some(EvictCause::IdleTimeout)
-    } else {
-        None
     }
 }
 

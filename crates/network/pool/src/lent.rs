@@ -30,8 +30,10 @@ pub(crate) struct Entry<S> {
     /// End of its lifetime.
     pub(crate) expires: Instant,
     pub(crate) idle_since: Instant,
-    /// When it must leave the stock; never after `expires`.
+    /// When it must leave the stock, unless it is needed; never after `latest`.
     pub(crate) until: Instant,
+    /// How long it may lie in stock at most: as long as its peer allows.
+    pub(crate) keep: Duration,
     /// How long it had been idle before this use.
     pub(crate) idle_for: Duration,
     pub(crate) uses: u64,
@@ -45,6 +47,11 @@ pub(crate) struct Entry<S> {
 impl<S> Entry<S> {
     fn lifetime(&self) -> Duration {
         self.expires.saturating_duration_since(self.opened)
+    }
+
+    /// When it must leave the stock although it is needed.
+    pub(crate) fn latest(&self) -> Instant {
+        self.idle_since.checked_add(self.keep).map_or(self.expires, |latest| latest.min(self.expires))
     }
 
     /// Counts it in `ending` once it is in the last part of its lifetime.

@@ -39,6 +39,38 @@ struct Slot<S> {
     entry: Box<Entry<S>>,
 }
 
+/// One past its idle timeout. In the order in which they end: those in the last tenth of their lifetime before the
+/// others, then what lies here for longest.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Late {
+    is_lasting: bool,
+    until: Instant,
+    pub(crate) id: EntryId,
+}
+
+impl Late {
+    /// Is it in the last tenth of its lifetime?
+    pub(crate) fn is_ending(&self) -> bool {
+        !self.is_lasting
+    }
+}
+
+impl<S> Slot<S> {
+    fn late(&self) -> Late {
+        Late { is_lasting: self.entry.mark.is_none(), until: self.until, id: self.id }
+    }
+}
+
+impl<S> List<S> {
+    fn take_where(&mut self, is_over: impl Fn(&Slot<S>) -> bool, into: &mut Vec<Box<Entry<S>>>) {
+        if self.slots.iter().any(&is_over) {
+            let (over, kept): (VecDeque<_>, VecDeque<_>) = self.slots.drain(..).partition(is_over);
+            self.slots = kept;
+            into.extend(over.into_iter().map(|slot| slot.entry));
+        }
+    }
+}
+
 impl<S> Stock<S> {
     pub(crate) fn new() -> Self {
         Self {
@@ -93,24 +125,38 @@ impl<S> Stock<S> {
         })
     }
 
-    /// Takes all whose time is up, counts in `ending` those whose time comes near, and gives back memory that a burst has left.
-    pub(crate) fn take_expired(&self, now: Instant, ending: &Ending, into: &mut Vec<Box<Entry<S>>>) {
+    /// Takes all whose time is up, counts in `ending` those whose time comes near, and gives back memory that a burst
+    /// has left. With a list of `late` ones, those past their idle timeout that may stay are put there instead.
+    pub(crate) fn take_expired(
+        &self,
+        now: Instant,
+        ending: &Ending,
+        late: Option<&mut Vec<Late>>,
+        into: &mut Vec<Box<Entry<S>>>,
+    ) {
         if self.len() == 0 {
             return;
         }
         let mut list = lock(&self.list);
-        let late = list.slots.iter_mut().filter(|slot| slot.ending_from <= now);
-        late.for_each(|slot| slot.entry.look_at_age(now, ending));
-        if list.slots.iter().any(|slot| slot.until <= now) {
-            let (kept, expired): (VecDeque<_>, VecDeque<_>) =
-                list.slots.drain(..).partition(|slot| slot.until > now);
-            list.slots = kept;
-            into.extend(expired.into_iter().map(|slot| slot.entry));
+        let old = list.slots.iter_mut().filter(|slot| slot.ending_from <= now);
+        old.for_each(|slot| slot.entry.look_at_age(now, ending));
+        let may_stay = late.is_some();
+        let is_over = |slot: &Slot<S>| slot.until <= now && !(may_stay && now < slot.entry.latest());
+        list.take_where(is_over, into);
+        if let Some(late) = late {
+            late.extend(list.slots.iter().filter(|slot| slot.until <= now).map(Slot::late));
         }
         if list.slots.len() < list.slots.capacity() / 4 {
             let most = list.slots.len() * 2;
             list.slots.shrink_to(most);
         }
+        self.note_fewer(&list);
+    }
+
+    /// Takes those that are still here of these, which are in order.
+    pub(crate) fn take_these(&self, ids: &[EntryId], into: &mut Vec<Box<Entry<S>>>) {
+        let mut list = lock(&self.list);
+        list.take_where(|slot| ids.binary_search(&slot.id).is_ok(), into);
         self.note_fewer(&list);
     }
 
