@@ -400,8 +400,9 @@ fn sweep<P: Protocol>(engine: &Engine, client: &Arc<Shared<P>>) {
                 let is_running = home.engine().is_some_and(|engine| engine.stage() == Stage::Running);
                 if is_running {
                     client.habits.forget(now());
+                    demand::note(&client, now());
                     drop(client.pool.sweep(now()));
-                    demand::look(&client, now());
+                    demand::renew(&client);
                     look_at_ports(&home, client.lives.ports());
                 } else {
                     drop(client.pool.close_all());

@@ -1,23 +1,24 @@
 //! How many connections a target needs, and their successors: one that comes to the end of its lifetime is replaced before.
 //!
-//! Needed are as many as were in use at once in all but the busiest hundredth of the last five minutes, and no more than within the
-//! last idle timeout: what nobody uses ends. Each second, or more often with short lifetimes, the client looks for targets where
-//! fewer would be left once those near their end have gone, and opens what is missing, at most as many as are there.
+//! Needed are as many as were in use at once in all but the busiest hundredth of the last five minutes. What nobody uses ends, so they
+//! are no more than within the last idle timeout, unless the client keeps what is needed beyond that
+//! ([`keep_needed`](crate::ClientOptions::keep_needed)). Each second, or more often with short lifetimes, the client looks for targets
+//! where fewer would be left once those near their end have gone, and opens what is missing, at most as many as are there.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use millstream_pool::Bucket;
+use millstream_pool::{Bucket, Pooled};
 use millstream_runtime::spawn_local;
 use millstream_transport::Opener;
 
-use crate::Protocol;
 use crate::client::Shared;
 use crate::per_target::PerTarget;
 use crate::prewarm::warm;
 use crate::slot::Slot;
+use crate::{ClientOptions, Protocol};
 
 /// What all targets need.
 pub(crate) type AllDemand = PerTarget<Demand>;
@@ -61,25 +62,32 @@ impl Peaks {
         }
     }
 
-    /// The 99th percentile, by nearest rank; no more than were in use at once within the last `idle_timeout`.
-    fn needed(&self, idle_timeout: Duration) -> usize {
-        let mut sorted: Vec<u16> = self.most.iter().copied().collect();
-        sorted.sort_unstable();
-        let rank = (sorted.len() * 99).div_ceil(100);
-        let of_all = rank.checked_sub(1).map_or(0, |at| sorted[at]);
-        let seconds = usize::try_from(idle_timeout.as_secs()).unwrap_or(SECONDS).min(SECONDS) + 1;
+    /// The 99th percentile, by nearest rank; no more than were in use at once within the last span `lately`.
+    fn needed(&self, lately: Duration) -> usize {
+        let mut all: Vec<u16> = self.most.iter().copied().collect();
+        let rank = (all.len() * 99).div_ceil(100);
+        let of_all = rank.checked_sub(1).map_or(0, |at| *all.select_nth_unstable(at).1);
+        let seconds = usize::try_from(lately.as_secs()).unwrap_or(SECONDS).min(SECONDS) + 1;
         let lately = self.most.iter().rev().take(seconds).max();
         usize::from(of_all.min(lately.copied().unwrap_or(0)))
     }
 }
 
 impl Demand {
-    fn note(&self, peak: usize, now: Instant) {
-        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).note(peak, now);
+    /// Notes what was in use since the last time, and has the bucket keep what is needed, if the options want that.
+    fn note<S: Pooled>(&self, bucket: &Bucket<S>, options: &ClientOptions, now: Instant) {
+        self.lock().note(bucket.take_peak(), now);
+        if options.keep_needed {
+            bucket.set_needed(self.needed(options));
+        }
     }
 
-    fn needed(&self, idle_timeout: Duration) -> usize {
-        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).needed(idle_timeout)
+    fn needed(&self, options: &ClientOptions) -> usize {
+        self.lock().needed(if options.keep_needed { Duration::MAX } else { options.idle_timeout })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Peaks> {
+        self.peaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,15 +96,20 @@ pub(crate) fn look_every(lifetime: Duration) -> Duration {
     (lifetime / 40).clamp(Duration::from_millis(10), Duration::from_secs(1))
 }
 
-/// Looks at all targets, and has successors opened where connections come to their end. On a worker.
-pub(crate) fn look<P: Protocol>(shared: &Arc<Shared<P>>, now: Instant) {
+/// Notes what is in use at all targets. To be called before a sweep, which ends what is not needed.
+pub(crate) fn note<P: Protocol>(shared: &Shared<P>, now: Instant) {
+    let buckets = shared.pool.buckets();
+    buckets.iter().for_each(|(target, bucket)| shared.demand.of(target).note(bucket, &shared.options, now));
+}
+
+/// Has successors opened where connections come to their end. To be called after a sweep, which sees them. On a worker.
+pub(crate) fn renew<P: Protocol>(shared: &Arc<Shared<P>>) {
     for (target, bucket) in shared.pool.buckets() {
-        let demand = shared.demand.of(&target);
-        demand.note(bucket.take_peak(), now);
         if bucket.ending() == 0 {
             continue;
         }
-        let needed = demand.needed(shared.options.idle_timeout);
+        let demand = shared.demand.of(&target);
+        let needed = demand.needed(&shared.options);
         if missing(&bucket, needed) > 0 && !demand.is_renewing.swap(true, SeqCst) {
             let shared = shared.clone();
             drop(spawn_local(async move {
@@ -126,6 +139,8 @@ impl Drop for Renewing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use millstream_pool::{EvictCause, Pool, PoolOptions};
+
     use super::*;
 
     #[test]
@@ -159,6 +174,76 @@ mod tests {
         }
         (150..220).for_each(|at| peaks.note(0, begun + second(at)));
         assert_eq!(peaks.needed(second(60)), 0);
+    }
+
+    struct Session;
+
+    impl Pooled for Session {
+        fn is_usable(&mut self) -> bool {
+            true
+        }
+    }
+
+    /// A target on a clock of its own, with an idle timeout of 10 s.
+    struct Room {
+        pool: Pool<u8, Session>,
+        demand: Demand,
+        options: ClientOptions,
+        now: Instant,
+    }
+
+    impl Room {
+        fn new(keep_needed: bool) -> Self {
+            let options =
+                ClientOptions { idle_timeout: Duration::from_secs(10), keep_needed, ..Default::default() };
+            let pool = PoolOptions::default().shards(2).idle_timeout(options.idle_timeout);
+            let (pool, demand) = (Pool::new(pool.lifetime(Duration::MAX)), Demand::default());
+            Self { pool, demand, options, now: Instant::now() }
+        }
+
+        /// Eight calls at once.
+        fn burst(&self) {
+            let bucket = self.pool.bucket(&0);
+            let open = || bucket.try_reserve().expect("below the limit").fill(Session, self.now);
+            let one = |shard| bucket.try_checkout(shard, self.now).unwrap_or_else(open);
+            let lent: Vec<_> = (0..8).map(one).collect();
+            (0..).zip(lent).for_each(|(shard, lent)| lent.give_back(shard, self.now));
+        }
+
+        /// A second passes, and the client looks; gives how many are open then.
+        fn second(&mut self) -> usize {
+            self.now += Duration::from_secs(1);
+            self.demand.note(&self.pool.bucket(&0), &self.options, self.now);
+            drop(self.pool.sweep(self.now));
+            self.pool.totals().open
+        }
+    }
+
+    #[test]
+    fn bursts_find_their_connections_where_what_is_needed_is_kept() {
+        for (keep_needed, expected) in [(true, 8), (false, 160)] {
+            let mut room = Room::new(keep_needed);
+            for _ in 0..20 {
+                room.burst();
+                (0..30).for_each(|_| _ = room.second());
+            }
+            assert_eq!(room.pool.totals().dialled, expected, "kept: {keep_needed}");
+        }
+    }
+
+    #[test]
+    fn what_was_needed_is_forgotten_after_five_minutes() {
+        for (keep_needed, expected) in [(true, 298), (false, 10)] {
+            let mut room = Room::new(keep_needed);
+            for _ in 0..400 {
+                room.burst();
+                assert_eq!(room.second(), 8);
+            }
+            // The first of these passed at the last look already; three seconds of 300 do not count.
+            let passed = (2..).find(|_| room.second() == 0);
+            assert_eq!(passed, Some(expected), "kept: {keep_needed}");
+            assert_eq!(room.pool.totals().evicted(EvictCause::IdleTimeout), 8);
+        }
     }
 
     #[test]

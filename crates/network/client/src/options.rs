@@ -43,8 +43,13 @@ pub struct ClientOptions {
     pub first_byte_timeout: Duration,
     /// Silence between two reads of a reply.
     pub read_timeout: Duration,
-    /// How long an idle connection is kept.
+    /// How long an idle connection is kept: no longer than firewalls and servers in between remember it.
     pub idle_timeout: Duration,
+    /// Whether as many connections as its target needs are kept beyond the idle timeout: as many as were in use at once in all but
+    /// the busiest hundredth of the last 300 seconds. They end with their lifetime, or when their server closes idle connections, as
+    /// far as it says so or has shown it. Off unless set, for `idle_timeout` is what a user says about firewalls in between: behind
+    /// one that forgets connections without a word, a call on one that was kept fails only when it times out.
+    pub keep_needed: bool,
     /// How long a connection is used at all.
     pub lifetime: Duration,
     /// Connections to one target at most; no more than 45 % of the host's local ports in any case
@@ -73,6 +78,7 @@ impl Default for ClientOptions {
             first_byte_timeout: DEFAULT_FIRST_BYTE_TIMEOUT,
             read_timeout: DEFAULT_READ_TIMEOUT,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            keep_needed: false,
             lifetime: DEFAULT_LIFETIME,
             max_open: DEFAULT_MAX_OPEN,
             max_waiters: 65_536,

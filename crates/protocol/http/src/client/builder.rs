@@ -72,9 +72,27 @@ impl HttpClientBuilder {
         self
     }
 
-    /// How long an idle connection is kept: 60 s unless set, or less if its server says so.
+    /// How long an idle connection is kept: 60 s unless set, or less if its server says so. Set it below what firewalls in between
+    /// remember.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.client.idle_timeout = timeout;
+        self
+    }
+
+    /// Keeps as many connections to an origin as it needs beyond the idle timeout, unless its server says less: as many as were in use
+    /// at once in all but the busiest hundredth of the last 300 seconds. Not unless set, for the idle timeout is what you say about
+    /// firewalls in between.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn client(engine: &millstream_server::Engine) -> Result<(), millstream_base::Error> {
+    /// use millstream_http::client::HttpClient;
+    /// // Bursts each minute find their connections, although those between two bursts are idle for longer than 20 s.
+    /// let client = HttpClient::builder().idle_timeout(Duration::from_secs(20)).keep_needed().build(engine)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn keep_needed(mut self) -> Self {
+        self.options.client.keep_needed = true;
         self
     }
 
