@@ -7,8 +7,8 @@
 //!    not see (a reset that ended a TIME_WAIT, another program) is mended by [`Budget::correct`].
 
 mod forecast;
+mod snapshot;
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,8 @@ use crate::foreign::Foreign;
 use crate::port_bits::PortBits;
 use crate::rate::Rate;
 use crate::waiting::Waiting;
+
+pub use snapshot::BudgetSnapshot;
 
 /// How much of a budget is used, and what a client does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -110,51 +112,6 @@ struct Book {
     untakeable: u64,
     /// When somebody looked last for what we can't see.
     corrected: Option<u64>,
-}
-
-/// A copy of a [`Budget`] at one moment.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct BudgetSnapshot {
-    /// From where.
-    pub source: IpAddr,
-    /// Where to.
-    pub destination: SocketAddr,
-    /// How many ports there are.
-    pub ports: u32,
-    /// Open, or being opened.
-    pub open: u32,
-    /// Ours in TIME_WAIT.
-    pub time_wait: u32,
-    /// Those of other programs, when somebody looked last.
-    pub foreign: u32,
-    /// How many are left: TIME_WAIT that can be taken over counts as free.
-    pub free: u32,
-    /// What that means.
-    pub level: Level,
-    /// Ports used up a second, less those that came free without TIME_WAIT.
-    pub per_second: f64,
-    /// Until none is left, at that rate; none if that never happens.
-    pub exhausted_in: Option<Duration>,
-    /// What `connect` takes to find a port and send its SYN, mean of about the last 32; zero before the first.
-    pub search_time: Duration,
-    /// The least that this mean has been.
-    pub best_search_time: Duration,
-    /// Connections opened so far.
-    pub opened: u64,
-    /// How many of them on a port that was taken over from TIME_WAIT.
-    pub taken_over: u64,
-}
-
-impl fmt::Display for BudgetSnapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, ports, open, time_wait, foreign, .. } = self;
-        let held = open + time_wait + foreign;
-        write!(
-            f,
-            "from {source}: {held} of {ports} held ({open} open, {time_wait} in TIME_WAIT, {foreign} by others)"
-        )
-    }
 }
 
 impl Budget {

@@ -15,6 +15,7 @@
 mod book;
 mod budget;
 mod foreign;
+mod held;
 mod local_ports;
 mod port_bits;
 mod rate;
@@ -22,7 +23,8 @@ mod shortage;
 mod takeover;
 mod waiting;
 
-pub use book::{Choice, DEFAULT_MIN_AGE, Held, Ports};
+pub use book::{DEFAULT_MIN_AGE, Ports};
 pub use budget::{Budget, BudgetSnapshot, Left, Level};
+pub use held::{Choice, Held};
 pub use local_ports::{LocalPorts, SHARE_PERCENT};
 pub use shortage::Shortage;
