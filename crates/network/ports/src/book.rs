@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use millstream_sockets::{Diag, Query, Result, State, Sysctls, TimerKind};
 
 use crate::budget::{Seen, TIME_WAIT, Terms};
+use crate::held::Before;
 use crate::local_ports::DEFAULT_RANGE;
+use crate::private_range::PrivateRange;
+use crate::source;
 use crate::takeover::{self, Takeover};
 use crate::{Budget, BudgetSnapshot, Choice, Held, Level, LocalPorts};
 
@@ -39,6 +42,7 @@ struct Inner {
     host: Mutex<Option<Host>>,
     /// How old a TIME_WAIT of ours must be to be taken over, in microseconds; [`NEVER`] if none is.
     min_age: AtomicU64,
+    private: Mutex<Option<PrivateRange>>,
     is_takeover_possible: OnceLock<bool>,
     takeover: Takeover,
     /// When the budgets were last gone through for unused ones.
@@ -60,7 +64,7 @@ const NEVER: u64 = u64::MAX;
 /// How old a TIME_WAIT of ours must be to be taken over, unless something else is said: the kernel's own default
 /// (`tcp_tw_reuse_delay`).
 pub const DEFAULT_MIN_AGE: Duration = Duration::from_secs(1);
-/// Destinations that have a budget: about 8 MiB. When there are more, those without connections and TIME_WAIT go.
+/// Destinations that have a budget: about 8 MiB, twice that with a private range. When there are more, those without connections and TIME_WAIT go.
 const DESTINATIONS_MAX: usize = 4096;
 
 impl Default for Inner {
@@ -69,6 +73,7 @@ impl Default for Inner {
             budgets: Mutex::default(),
             host: Mutex::default(),
             min_age: AtomicU64::new(micros(DEFAULT_MIN_AGE)),
+            private: Mutex::default(),
             is_takeover_possible: OnceLock::new(),
             takeover: Takeover::default(),
             forgotten: Mutex::default(),
@@ -84,6 +89,42 @@ impl Ports {
     pub fn set_takeover(&self, min_age: Option<Duration>) {
         self.0.min_age.store(min_age.map_or(NEVER, micros), Relaxed);
         self.set_terms(Instant::now());
+    }
+
+    /// Gives out these ports first, and to nobody but this process: those never used before others, then the one that was released
+    /// first, once that is as long ago as [`set_takeover`](Self::set_takeover) says. Unlike ports that the kernel chooses, they are
+    /// taken over in whole, and from the first dial on: no other program misses them. When none of them is ready, the kernel's search
+    /// finds one as without them. With `None`, as by default, there are none.
+    ///
+    /// Towards each destination, and from each source, all of them can be used at a time. The kernel must leave them alone: take them
+    /// from outside `net.ipv4.ip_local_port_range`, or put them into `net.ipv4.ip_local_reserved_ports`. Another program that binds
+    /// one is noticed, and the port left alone for a minute.
+    ///
+    /// Where it is not known yet whether the kernel lets TIME_WAIT be taken over, that is tried out here, on loopback: 5 ms at most.
+    /// If it does not, or while a destination minds, a port is used again once its TIME_WAIT is over.
+    ///
+    /// # Errors
+    /// When the range is empty, has ports below 1024, or such as the kernel chooses: then all stays as it was.
+    ///
+    /// ```
+    /// let ports = millstream_ports::Ports::default();
+    /// ports.set_private_range(Some(2000..=2999)).expect("Linux's default range begins at 32768");
+    /// assert!(ports.set_private_range(Some(80..=2999)).is_err());
+    /// ports.set_private_range(None).expect("none is fine");
+    /// ```
+    pub fn set_private_range(&self, range: Option<RangeInclusive<u16>>) -> Result<()> {
+        let range = range.map(|range| PrivateRange::new(&range, &Sysctls::read())).transpose()?;
+        if range.is_some() {
+            self.0.is_takeover_possible.get_or_init(takeover::is_possible);
+        }
+        *self.0.private.lock().unwrap_or_else(PoisonError::into_inner) = range;
+        self.set_terms(Instant::now());
+        Ok(())
+    }
+
+    /// How many ports the private range has.
+    pub fn private_count(&self) -> u32 {
+        self.private().map_or(0, PrivateRange::len)
     }
 
     /// The budget from here to there; none where 4,096 destinations have one already: who dials so many is short of ports
@@ -144,8 +185,9 @@ impl Ports {
         destinations.into_iter().map(sum).sum()
     }
 
-    /// Where the next connection gets its port from: the kernel's search while 70 % are not held; else the port of ours that has
-    /// been in TIME_WAIT for longest, if one has been for long enough. `is_out`: the search has just found none.
+    /// Where the next connection gets its port from: the private range, if there is one and a port of it is ready; else the kernel's
+    /// search while 70 % are not held; else the port of ours that has been in TIME_WAIT for longest, if one has been for long enough.
+    /// `is_out`: the search has just found none.
     pub fn choose(
         &self,
         source: Option<IpAddr>,
@@ -153,6 +195,9 @@ impl Ports {
         is_out: bool,
         now: Instant,
     ) -> Choice {
+        if let Some(held) = self.choose_private(source, destination, now) {
+            return Choice::Take(held);
+        }
         let fits = |budget: &&Arc<Budget>| source.is_none_or(|source| budget.source() == source);
         for budget in self.towards(destination).iter().filter(fits) {
             // Tried out when there is something to gain, and not before: it makes two connections.
@@ -161,18 +206,27 @@ impl Ports {
                 self.set_terms(now);
             }
             let Some(min_age) = self.min_age() else { continue };
-            if let Some(port) = self.0.takeover.take(budget, min_age, is_out, now) {
-                return Choice::Take(Held { budget: Some(budget.clone()), port });
+            if let Some((port, before)) = self.0.takeover.take(budget, min_age, is_out, now) {
+                return Choice::Take(Held { budget: Some(budget.clone()), port, before });
             }
         }
         Choice::Search
+    }
+
+    fn choose_private(&self, source: Option<IpAddr>, destination: SocketAddr, now: Instant) -> Option<Held> {
+        self.private()?;
+        // Not any address that somebody else dialled from: the kernel's, for whoever names none.
+        let source = source.or_else(|| source::towards(destination)).filter(source::is_bindable)?;
+        let budget = self.budget(source, destination, now)?;
+        let (port, before) = self.0.takeover.take_private(&budget, now)?;
+        Some(Held { budget: Some(budget), port, before })
     }
 
     /// A port that the kernel's search found.
     pub fn hold(&self, local: SocketAddr, destination: SocketAddr, now: Instant) -> Held {
         let budget = self.budget(local.ip(), destination, now);
         budget.iter().for_each(|budget| budget.opened(local.port(), now));
-        Held { budget, port: local.port() }
+        Held { budget, port: local.port(), before: Before::Free }
     }
 
     /// These source addresses in the order in which to try them: first that of two picked at random which has more free ports
@@ -261,6 +315,10 @@ impl Ports {
         (micros != NEVER).then(|| Duration::from_micros(micros))
     }
 
+    fn private(&self) -> Option<PrivateRange> {
+        *self.0.private.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_terms(&self, now: Instant) {
         self.all().iter().for_each(|budget| budget.set_terms(self.terms(budget.source()), now));
     }
@@ -276,6 +334,9 @@ impl Ports {
             hold,
             hold_for_us: min_age.map_or(hold, |age| age.min(hold)),
             take_from: host.middle,
+            private: self.private(),
+            private_hold: min_age.map_or(TIME_WAIT, |age| age.min(TIME_WAIT)),
+            private_rest: self.min_age().unwrap_or(DEFAULT_MIN_AGE).min(TIME_WAIT),
         }
     }
 

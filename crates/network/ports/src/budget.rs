@@ -5,8 +5,11 @@
 //!    the port for [`Terms::hold`] from then on.
 //! 2. A port is in one of four places: open, waiting (both ours), foreign (seen in the kernel's list only), free. What we did
 //!    not see (a reset that ended a TIME_WAIT, another program) is mended by [`Budget::correct`].
+//! 3. Ports of the private range are in a [`Ring`] of their own. What is said of the kernel's search leaves them out; what is said
+//!    of all ports has them in.
 
 mod forecast;
+mod private;
 mod snapshot;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use crate::foreign::Foreign;
 use crate::port_bits::PortBits;
+use crate::private_range::PrivateRange;
 use crate::rate::Rate;
+use crate::ring::Ring;
 use crate::waiting::Waiting;
 
 pub use snapshot::BudgetSnapshot;
@@ -65,6 +70,12 @@ pub(crate) struct Terms {
     pub(crate) hold_for_us: Duration,
     /// Which ports are taken over: from this one on.
     pub(crate) take_from: u16,
+    /// The ports that the kernel never chooses, and we do.
+    pub(crate) private: Option<PrivateRange>,
+    /// How long TIME_WAIT keeps one of them from us: all its time, where none can be taken over.
+    pub(crate) private_hold: Duration,
+    /// How long one of them rests that has no TIME_WAIT with us: its peer may have one.
+    pub(crate) private_rest: Duration,
 }
 
 /// How a connection left its port.
@@ -103,6 +114,7 @@ struct Book {
     open: PortBits,
     /// Those that may be taken over, and those that may not.
     waiting: [Waiting; 2],
+    private: Option<Ring>,
     foreign: Foreign,
     rate: Rate,
     level: Level,
@@ -120,6 +132,7 @@ impl Budget {
             terms,
             open: PortBits::default(),
             waiting: Default::default(),
+            private: terms.private.map(Ring::new),
             foreign: Foreign::default(),
             rate: Rate::default(),
             level: Level::Calm,
@@ -152,24 +165,26 @@ impl Budget {
     pub fn opened(&self, port: u16, now: Instant) {
         let now = self.micros(now);
         let mut book = self.lock(now);
+        book.opened += 1;
+        if let Some(ring) = book.ring_of(port) {
+            if ring.open(port) {
+                book.rate.note(now, 1);
+            }
+            return;
+        }
         // The kernel has given us one that waited: `tcp_tw_reuse`, or a reset has ended it.
         let was_ours = book.waiting.iter_mut().any(|waiting| waiting.remove(port));
         if book.open.insert(port) && !was_ours {
             book.rate.note(now, 1);
         }
-        book.opened += 1;
     }
 
     /// The connection on this port is over.
     pub fn closed(&self, port: u16, left: Left, now: Instant) {
         let now = self.micros(now);
         let mut book = self.lock(now);
-        if !book.open.remove(port) {
-            return;
-        }
-        match left {
-            Left::Waiting => book.wait(port, now),
-            Left::Free => book.rate.note(now, -1),
+        if book.release(port, left, now) && left == Left::Free {
+            book.rate.note(now, -1);
         }
     }
 
@@ -177,7 +192,7 @@ impl Budget {
     pub(crate) fn free(&self, now: Instant) -> u32 {
         let now = self.micros(now);
         let book = self.lock(now);
-        u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32
+        book.ports().saturating_sub(book.used(now)) as u32
     }
 
     /// How many ports of ours could be taken over from TIME_WAIT now.
@@ -185,14 +200,15 @@ impl Budget {
         let now = self.micros(now);
         let book = self.lock(now);
         let since = now.saturating_sub(micros(book.hold(now)));
-        (book.waiting[TAKEABLE].len() - book.waiting[TAKEABLE].later_than(since)) as u32
+        let private = book.takeable_private(now);
+        (book.waiting[TAKEABLE].len() - book.waiting[TAKEABLE].later_than(since) + private) as u32
     }
 
     /// How many ports may be taken before it gets tight.
     pub(crate) fn room(&self, now: Instant) -> u32 {
         let now = self.micros(now);
         let book = self.lock(now);
-        (u64::from(book.terms.ports) * TIGHT).div_ceil(100).saturating_sub(book.used(now)) as u32
+        (book.ports() * TIGHT).div_ceil(100).saturating_sub(book.used(now)) as u32
     }
 
     /// How much is in use, all in all.
@@ -233,7 +249,6 @@ impl Budget {
         let port = book.waiting[TAKEABLE].take(since)?;
         book.open.insert(port);
         book.opened += 1;
-        book.taken_over += 1;
         Some(port)
     }
 
@@ -241,20 +256,23 @@ impl Budget {
     pub(crate) fn put_back(&self, port: u16, since: Instant, now: Instant) {
         let (since, now) = (self.micros(since), self.micros(now));
         let mut book = self.lock(now);
-        if book.open.remove(port) {
-            book.wait(port, since);
-            book.opened -= 1;
-            book.taken_over -= 1;
+        if book.release(port, Left::Waiting, since) {
+            book.untake(port, now);
         }
     }
 
-    /// A port that was to be taken over is somebody else's by now.
+    /// A port that was to be taken over is somebody else's by now. One of the private range is asked for again in a minute.
     pub(crate) fn lost(&self, port: u16, now: Instant) {
-        let mut book = self.lock(self.micros(now));
-        if book.open.remove(port) {
-            book.opened -= 1;
-            book.taken_over -= 1;
+        let now = self.micros(now);
+        let mut book = self.lock(now);
+        if book.release(port, Left::Free, now + micros(LOST_FOR)) {
+            book.untake(port, now);
         }
+    }
+
+    /// A connection has a port that was taken over from TIME_WAIT.
+    pub(crate) fn took_over(&self, now: Instant) {
+        self.lock(self.micros(now)).taken_over += 1;
     }
 
     /// Taking over failed, or its SYN was not answered at once: for so long none is taken over.
@@ -265,7 +283,7 @@ impl Budget {
 
     /// What holds from now on.
     pub(crate) fn set_terms(&self, terms: Terms, now: Instant) {
-        self.lock(self.micros(now)).terms = terms;
+        self.lock(self.micros(now)).set_terms(terms);
     }
 
     /// Mends what was not seen, by the kernel's list of all sockets from here to there.
@@ -277,7 +295,7 @@ impl Budget {
         let mut foreign = Foreign::default();
         for one in seen {
             let rest = one.rest.map(micros);
-            if book.waiting.iter().any(|waiting| waiting.has(one.port)) {
+            if book.is_ours_when_it_waits(one.port) {
                 ours.insert(one.port, rest);
             } else if !book.open.has(one.port) {
                 foreign.add(rest.map(|rest| now + rest));
@@ -293,6 +311,7 @@ impl Budget {
                 None => None,
             });
         }
+        book.correct_private(&ours, now);
         book.corrected = Some(now);
     }
 
@@ -307,14 +326,15 @@ impl Budget {
         let now = self.micros(now);
         let mut book = self.lock(now);
         let pause = if book.level(now) == Level::Calm { LOOK_EVERY } else { LOOK_EVERY / 10 };
-        let is_used = book.open.len() + book.waiting() > 0 || book.foreign.has_open();
+        let is_used = book.open() + book.waiting(now) > 0 || book.foreign.has_open();
         is_used && book.corrected.is_none_or(|last| now >= last + micros(pause))
     }
 
     /// Has it neither connections nor ports of ours in TIME_WAIT?
     pub(crate) fn is_unused(&self, now: Instant) -> bool {
-        let book = self.lock(self.micros(now));
-        book.open.len() + book.waiting() == 0
+        let now = self.micros(now);
+        let book = self.lock(now);
+        book.open() + book.waiting(now) == 0
     }
 
     /// A copy as it stands now.
@@ -325,11 +345,12 @@ impl Budget {
         BudgetSnapshot {
             source: self.source,
             destination: self.destination,
-            ports: book.terms.ports,
-            open: book.open.len() as u32,
-            time_wait: book.waiting() as u32,
+            ports: book.ports() as u32,
+            private: book.terms.private.map_or(0, PrivateRange::len),
+            open: book.open() as u32,
+            time_wait: book.waiting(now) as u32,
             foreign: book.foreign.at(now) as u32,
-            free: u64::from(book.terms.ports).saturating_sub(book.used(now)) as u32,
+            free: book.ports().saturating_sub(book.used(now)) as u32,
             level: book.level(now),
             per_second: book.rate.per_second(now),
             exhausted_in: book.exhausted_in(now),
@@ -356,9 +377,43 @@ impl Budget {
 }
 
 impl Book {
+    /// All that there are.
+    fn ports(&self) -> u64 {
+        u64::from(self.terms.ports) + u64::from(self.terms.private.map_or(0, PrivateRange::len))
+    }
+
+    fn open(&self) -> usize {
+        self.open.len() + self.private.as_ref().map_or(0, Ring::open_count)
+    }
+
     /// Ports of ours in TIME_WAIT.
-    fn waiting(&self) -> usize {
+    fn waiting(&self, now: u64) -> usize {
+        self.waiting_for_search() + self.waiting_private(now)
+    }
+
+    /// Those of them that the kernel would choose from.
+    fn waiting_for_search(&self) -> usize {
         self.waiting.iter().map(Waiting::len).sum()
+    }
+
+    /// It is open no longer, since this moment; false if it was not.
+    fn release(&mut self, port: u16, left: Left, since: u64) -> bool {
+        if let Some(ring) = self.ring_of(port) {
+            return ring.release(port, left, since);
+        }
+        let was_open = self.open.remove(port);
+        if was_open && left == Left::Waiting {
+            self.wait(port, since);
+        }
+        was_open
+    }
+
+    /// A port that was taken did not become a connection's.
+    fn untake(&mut self, port: u16, now: u64) {
+        self.opened -= 1;
+        if self.ring_of(port).is_some() {
+            self.rate.note(now, -1);
+        }
     }
 
     fn wait(&mut self, port: u16, since: u64) {
@@ -368,7 +423,7 @@ impl Book {
 
     /// Ports that the kernel's search does not find.
     fn held(&self, now: u64) -> u64 {
-        (self.open.len() + self.waiting()) as u64 + self.foreign.at(now)
+        (self.open.len() + self.waiting_for_search()) as u64 + self.foreign.at(now)
     }
 
     /// Does the kernel's search get long?
@@ -378,15 +433,17 @@ impl Book {
 
     /// Ports that we can't have, in any way.
     fn used(&self, now: u64) -> u64 {
+        let private = self.held_private(now);
         if now < self.untakeable {
-            return self.held(now);
+            return self.held(now) + private;
         }
         let young = self.waiting[TAKEABLE].later_than(now.saturating_sub(micros(self.terms.hold_for_us)));
-        (self.open.len() + young + self.waiting[1 - TAKEABLE].len()) as u64 + self.foreign.at(now)
+        let held = (self.open.len() + young + self.waiting[1 - TAKEABLE].len()) as u64;
+        held + self.foreign.at(now) + private
     }
 
     fn level(&mut self, now: u64) -> Level {
-        let (used, ports) = (self.used(now) * 100, u64::from(self.terms.ports));
+        let (used, ports) = (self.used(now) * 100, self.ports());
         let holds = |(level, percent): &(Level, u64)| {
             let percent = if self.level >= *level { percent - HYSTERESIS } else { *percent };
             used >= ports * percent
@@ -409,6 +466,8 @@ fn micros(span: Duration) -> u64 {
 const TAKEABLE: usize = 0;
 /// `TCP_TIMEWAIT_LEN`, include/net/tcp.h.
 pub(crate) const TIME_WAIT: Duration = Duration::from_secs(60);
+/// After how long a port of the private range is asked for again that another socket has: a guess, which costs a lookup.
+const LOST_FOR: Duration = TIME_WAIT;
 /// The kernel's search finds its own way to free ports below this share in use, in percent; above it grows long, and ports of
 /// ours that wait are taken over first.
 const TAKE_FROM: u64 = TIGHT;

@@ -12,7 +12,8 @@ use crate::{Budget, Left};
 pub enum Choice {
     /// The kernel looks for one.
     Search,
-    /// A port of ours, taken over from TIME_WAIT: bind it with `SO_REUSEADDR`, then connect. It counts as open already.
+    /// A port of the private range, or one of ours taken over from TIME_WAIT: bind it with `SO_REUSEADDR`, then connect. It counts
+    /// as open already.
     Take(Held),
 }
 
@@ -21,6 +22,16 @@ pub enum Choice {
 pub struct Held {
     pub(crate) budget: Option<Arc<Budget>>,
     pub(crate) port: u16,
+    pub(crate) before: Before,
+}
+
+/// What the kernel said of a port before it was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing: it is free.
+    Free,
+    /// It is in TIME_WAIT.
+    TimeWait,
 }
 
 impl Held {
@@ -39,13 +50,18 @@ impl Held {
         self.budget.iter().for_each(|budget| budget.searched(span));
     }
 
-    /// The peer was slow to answer for a port taken over: for 60 s none of this budget is.
+    /// The peer was slow to answer: if the port was taken over, for 60 s none of this budget is.
     pub fn was_slow(&self, now: Instant) {
-        self.budget.iter().for_each(|budget| budget.forbid_taking(REFUSED_FOR, now));
+        if self.before == Before::TimeWait {
+            self.budget.iter().for_each(|budget| budget.forbid_taking(REFUSED_FOR, now));
+        }
     }
 
     /// Whoever gets the budget says when the port is closed.
     pub fn keep(mut self) -> Option<Arc<Budget>> {
+        if self.before == Before::TimeWait {
+            self.budget.iter().for_each(|budget| budget.took_over(Instant::now()));
+        }
         self.budget.take()
     }
 
@@ -56,11 +72,25 @@ impl Held {
         }
     }
 
-    /// The kernel, or the peer, does not let it be taken over: it waits on, and for 60 s none of this budget is taken over.
+    /// `connect` said `EADDRNOTAVAIL`: the kernel does not let its TIME_WAIT be taken over. It waits on, and for 60 s none of this
+    /// budget is taken over. A port that was in no TIME_WAIT is somebody else's.
     pub fn refused(mut self, now: Instant) {
-        if let Some(budget) = self.budget.take() {
+        let Some(budget) = self.budget.take() else { return };
+        if self.before == Before::Free && budget.is_private(self.port, now) {
+            budget.lost(self.port, now);
+        } else {
             budget.put_back(self.port, now, now);
             budget.forbid_taking(REFUSED_FOR, now);
+        }
+    }
+
+    /// `bind` said `EADDRINUSE`: another socket has it, without `SO_REUSEADDR`. One of the private range is left alone for a minute;
+    /// any other is as if it had been [refused](Self::refused).
+    pub fn in_use(mut self, now: Instant) {
+        if self.budget.as_ref().is_some_and(|budget| budget.is_private(self.port, now)) {
+            self.budget.take().iter().for_each(|budget| budget.lost(self.port, now));
+        } else {
+            self.refused(now);
         }
     }
 }

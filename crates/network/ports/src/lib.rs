@@ -18,8 +18,11 @@ mod foreign;
 mod held;
 mod local_ports;
 mod port_bits;
+mod private_range;
 mod rate;
+mod ring;
 mod shortage;
+mod source;
 mod takeover;
 mod waiting;
 

@@ -22,7 +22,7 @@ pub struct Shortage {
     pub destination: SocketAddr,
     /// The source with the most ports in use towards it; none when there are no sockets, or when several sources were asked for.
     pub source: Option<IpAddr>,
-    /// How many ports the kernel may choose from; with several sources, those of all.
+    /// How many ports there are to choose from; with several sources, those of all.
     pub budget: u32,
     /// Ports in use, in whatever state; also those outside the range.
     pub held: u32,
@@ -66,6 +66,14 @@ impl Shortage {
         shortage.holders = counts.into_iter().map(|((name, pid), count)| (name, pid, count)).collect();
         shortage.holders.sort_unstable_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
         Ok(shortage)
+    }
+
+    /// The same where there are so many ports beside those that the kernel chooses from: a private range
+    /// ([`Ports::private_count`](crate::Ports::private_count)), once for each source.
+    #[must_use]
+    pub fn with_private(mut self, ports: u32) -> Self {
+        self.budget = self.budget.saturating_add(ports);
+        self
     }
 
     /// How many are left, as far as sockets towards this destination say. Ports that others took by `bind`, without a

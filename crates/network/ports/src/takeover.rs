@@ -7,7 +7,8 @@
 //! its FIN yet (the kernel allows that, and the peer is reset).
 //!
 //! A port that was bound explicitly is left alone by every automatic `connect` on the host until it is free again, whatever the
-//! destination (decision 16). So nothing is taken over while the kernel's search has room.
+//! destination (decision 16). So nothing is taken over while the kernel's search has room, but for ports of a private range, which
+//! that search never finds.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::Budget;
 use crate::budget::TIME_WAIT;
+use crate::held::Before;
 
 /// Asks the kernel of single connections.
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ pub(crate) struct Takeover(Mutex<Option<Diag>>);
 
 /// What a port that was taken can be used for.
 enum Fit {
-    Yes,
+    Yes(Before),
     /// Somebody listens there: it is ours no longer.
     Gone,
     /// Waits since this moment, or may be asked for again that much later.
@@ -41,16 +43,38 @@ pub(crate) const REFUSED_FOR: Duration = TIME_WAIT;
 
 impl Takeover {
     /// A port of this budget whose connection is over at both ends for at least `min_age`, or gone altogether.
-    pub(crate) fn take(&self, budget: &Budget, min_age: Duration, is_out: bool, now: Instant) -> Option<u16> {
+    pub(crate) fn take(
+        &self,
+        budget: &Budget,
+        min_age: Duration,
+        is_out: bool,
+        now: Instant,
+    ) -> Option<(u16, Before)> {
+        self.first_fit(budget, || budget.take(is_out, now), min_age, now)
+    }
+
+    /// The same, of the private range: TIME_WAIT only where the kernel allows that.
+    pub(crate) fn take_private(&self, budget: &Budget, now: Instant) -> Option<(u16, Before)> {
+        self.first_fit(budget, || budget.take_private(now), budget.private_hold(now), now)
+    }
+
+    fn first_fit(
+        &self,
+        budget: &Budget,
+        mut take: impl FnMut() -> Option<u16>,
+        min_age: Duration,
+        now: Instant,
+    ) -> Option<(u16, Before)> {
         for _ in 0..TRIES {
-            let port = budget.take(is_out, now)?;
+            let port = take()?;
             match self.look(budget, port, min_age, now) {
-                Fit::Yes => return Some(port),
+                Fit::Yes(before) => return Some((port, before)),
                 Fit::Gone => budget.lost(port, now),
                 Fit::NotYet(since) => budget.put_back(port, since, now),
                 Fit::Unknown => {
                     budget.put_back(port, now, now);
                     budget.forbid_taking(REFUSED_FOR, now);
+                    return None;
                 }
             }
         }
@@ -83,11 +107,15 @@ impl Takeover {
 
     fn look(&self, budget: &Budget, port: u16, min_age: Duration, now: Instant) -> Fit {
         match self.find(SocketAddr::new(budget.source(), port), budget.destination()) {
-            Ok(None) => Fit::Yes,
+            Ok(None) => Fit::Yes(Before::Free),
             Ok(Some(entry)) if entry.state() == State::TimeWait => {
                 let rest = entry.timer().map_or(TIME_WAIT, |timer| timer.expires);
                 let age = TIME_WAIT.saturating_sub(rest);
-                if age >= min_age { Fit::Yes } else { Fit::NotYet(now.checked_sub(age).unwrap_or(now)) }
+                if age >= min_age {
+                    Fit::Yes(Before::TimeWait)
+                } else {
+                    Fit::NotYet(now.checked_sub(age).unwrap_or(now))
+                }
             }
             // What is asked for where there is no such connection (inet_diag finds as a SYN would).
             Ok(Some(entry)) if entry.state() == State::Listen => Fit::Gone,

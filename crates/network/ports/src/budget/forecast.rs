@@ -8,7 +8,7 @@ impl Book {
     /// Free(t) = free now + what comes free by t - rate * t; its first zero. All that is held now is free after the hold;
     /// if it did not get to zero by then, it does not at this rate.
     pub(super) fn exhausted_in(&self, now: u64) -> Option<Duration> {
-        let ports = u64::from(self.terms.ports);
+        let ports = self.ports();
         // The dial that finds none comes one later than the one that takes the last; half of the way to it is behind us.
         let mut free = ports.saturating_sub(self.used(now)) as f64 + 0.5;
         if free < 1.0 {
@@ -23,6 +23,7 @@ impl Book {
             ends.filter(move |end| *end > now)
         };
         let ours = merged(ends(TAKEABLE, self.hold(now)), ends(1 - TAKEABLE, self.terms.hold));
+        let ours = merged(ours, self.private_ends(now));
         for end in merged(ours, self.foreign.ends_after(now)) {
             let empty_at = free / rate;
             if empty_at <= (end - now) as f64 / 1e6 {
@@ -31,7 +32,7 @@ impl Book {
             free += 1.0;
         }
         let empty_at = Duration::try_from_secs_f64(free / rate).ok()?;
-        (empty_at <= self.hold(now)).then_some(empty_at)
+        (empty_at <= self.longest_hold(now)).then_some(empty_at)
     }
 }
 

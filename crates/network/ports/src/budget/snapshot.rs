@@ -14,8 +14,10 @@ pub struct BudgetSnapshot {
     pub source: IpAddr,
     /// Where to.
     pub destination: SocketAddr,
-    /// How many ports there are.
+    /// How many ports there are: those that the kernel chooses from, and those of the private range.
     pub ports: u32,
+    /// How many of them are the private range's ([`Ports::set_private_range`](crate::Ports::set_private_range)).
+    pub private: u32,
     /// Open, or being opened.
     pub open: u32,
     /// Ours in TIME_WAIT.
