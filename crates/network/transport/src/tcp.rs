@@ -2,8 +2,9 @@
 //!
 //! Rules:
 //! 1. Each attempt to connect counts in the budget of its source and destination before it is answered.
-//! 2. The kernel's search is asked first while there is room. Where it finds none, or most ports are held, a port of ours is taken
-//!    over from TIME_WAIT, if the kernel lets us ([`millstream_ports::Ports::choose`]). Then the next source address has its turn.
+//! 2. A port of the private range is bound, if there is one and one is ready ([`millstream_ports::Ports::choose`]). Else the kernel's
+//!    search is asked while there is room. Where it finds none, or most ports are held, a port of ours is taken over from TIME_WAIT,
+//!    if the kernel lets us. Then the next source address has its turn.
 //! 3. Every socket has `SO_REUSEADDR`: without it nobody could bind its port again while it waits.
 
 use std::io;
@@ -24,6 +25,9 @@ use crate::{DialOptions, Stream};
 /// A connection whose port was taken over, and that took as long: its SYN was sent again (`TCP_TIMEOUT_INIT`,
 /// include/net/tcp.h, is a second), so the peer, or something before it, still minds the old one.
 const SYN_REPEATED: Duration = Duration::from_millis(900);
+
+/// How many ports that are bound by us are tried for one connection before the kernel searches: each may be somebody else's by now.
+const TAKEOVERS: usize = 4;
 
 /// A stream, and the port it holds.
 pub(crate) type Reached = (Stream, Option<Held>);
@@ -72,10 +76,11 @@ async fn connect_from(
     options: &DialOptions,
     ports: &Ports,
 ) -> io::Result<Reached> {
-    if let Choice::Take(held) = ports.choose(source, address, false, Instant::now())
-        && let Some(reached) = take_over(held, address, options).await
-    {
-        return reached;
+    for _ in 0..TAKEOVERS {
+        let Choice::Take(held) = ports.choose(source, address, false, Instant::now()) else { break };
+        if let Some(reached) = take_over(held, address, options).await {
+            return reached;
+        }
     }
     match search(source, address, options, ports).await {
         Err(error) if is_without_port(&error) => match ports.choose(source, address, true, Instant::now()) {
@@ -115,7 +120,7 @@ async fn search(
     }
 }
 
-/// A port of ours, from TIME_WAIT. `None` when the kernel does not let us have it.
+/// A port that nobody else has, or that was ours and is in TIME_WAIT. `None` when the kernel does not let us have it.
 async fn take_over(held: Held, address: SocketAddr, options: &DialOptions) -> Option<io::Result<Reached>> {
     let began = Instant::now();
     let started = furnished(address, options).and_then(|socket| {
@@ -126,7 +131,11 @@ async fn take_over(held: Held, address: SocketAddr, options: &DialOptions) -> Op
     });
     let socket = match started {
         Ok(socket) => socket,
-        Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            held.in_use(Instant::now());
+            return None;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             held.refused(Instant::now());
             return None;
         }
