@@ -307,7 +307,9 @@ impl<P: Protocol> Shared<P> {
                     None => continue,
                 },
                 Err(error) if error.kind() == Kind::Timeout && gate.is_closed() => {
-                    return Err(gate.full_error(self.home(), &self.options.dial.local_addrs).await);
+                    return Err(gate
+                        .full_error(self.home(), self.lives.ports(), &self.options.dial.local_addrs)
+                        .await);
                 }
                 Err(error) => return Err(error),
             };

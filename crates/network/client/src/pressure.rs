@@ -119,13 +119,13 @@ impl Gate {
 
     /// The error of whoever has waited in vain: it tells who has the ports, which takes a look if nobody looked yet.
     #[cold]
-    pub(crate) async fn full_error(&self, home: &Worker, sources: &[IpAddr]) -> Error {
+    pub(crate) async fn full_error(&self, home: &Worker, ports: &Ports, sources: &[IpAddr]) -> Error {
         let (is_known, addresses) = {
             let known = self.lock();
             (known.shortage.is_some(), known.addresses.clone())
         };
         if !is_known {
-            self.look(home, &addresses, sources).await;
+            self.look(home, ports, &addresses, sources).await;
         }
         self.error()
     }
@@ -146,7 +146,7 @@ impl Gate {
                 waited = begun;
             }
             let is_quiet = begun.saturating_duration_since(waited) >= QUIET;
-            let seen = if waiting > 0 { self.look(&home, &addresses, &sources).await } else { None };
+            let seen = if waiting > 0 { self.look(&home, &ports, &addresses, &sources).await } else { None };
             let is_tight = ports.level(addresses.iter().copied(), Instant::now()) >= Level::Tight;
             let room = ports.room(addresses.iter().copied(), Instant::now()) as usize;
             let (free, budget) = seen.as_ref().map_or((0, 0), |seen| (seen.free(), seen.budget));
@@ -204,6 +204,7 @@ impl Gate {
     async fn look(
         &self,
         home: &Worker,
+        ports: &Ports,
         addresses: &[SocketAddr],
         sources: &[IpAddr],
     ) -> Option<Arc<Shortage>> {
@@ -211,9 +212,15 @@ impl Gate {
         let (addresses, sources) = (addresses.to_vec(), sources.to_vec());
         // Who holds the ports is asked once: it takes a walk over the processes.
         let is_first = before.is_none();
+        let private = ports.private_count().saturating_mul(sources.len().max(1) as u32);
         let look = move || {
             let look = |at: &SocketAddr| {
-                if is_first { Shortage::look_closely(*at, &sources) } else { Shortage::look(*at, &sources) }
+                let seen = if is_first {
+                    Shortage::look_closely(*at, &sources)
+                } else {
+                    Shortage::look(*at, &sources)
+                };
+                seen.map(|seen| seen.with_private(private))
             };
             addresses.iter().filter_map(|at| look(at).ok()).max_by_key(Shortage::free)
         };
