@@ -12,6 +12,8 @@ pub(crate) struct Ports {
     local: String,
     remote: String,
     ports: u32,
+    /// How many of `ports` are the private range's.
+    private: u32,
     open: u32,
     time_wait: u32,
     /// Of other programs, as of the last look.
@@ -41,6 +43,7 @@ pub(crate) fn all(lives: &LifeTable) -> Vec<Ports> {
         local: budget.source.to_string(),
         remote: budget.destination.to_string(),
         ports: budget.ports,
+        private: budget.private,
         open: budget.open,
         time_wait: budget.time_wait,
         foreign: budget.foreign,

@@ -89,7 +89,8 @@ fn collect_ports(budget: &BudgetSnapshot, into: &mut Vec<Sample>) {
     let labels = vec![("local", budget.source.to_string()), ("remote", budget.destination.to_string())];
     let mut push = |name, help, value| into.push(Sample { name, help, labels: labels.clone(), value });
     for (name, help, count) in [
-        ("millstream_ports", "Local ports that the kernel chooses from", budget.ports),
+        ("millstream_ports", "Local ports to choose from, the private range's among them", budget.ports),
+        ("millstream_ports_private", "Local ports of the private range", budget.private),
         ("millstream_ports_open", "Local ports of open connections", budget.open),
         ("millstream_ports_time_wait", "Local ports of ours in TIME_WAIT", budget.time_wait),
         ("millstream_ports_foreign", "Local ports of other programs, when last looked for", budget.foreign),
