@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | how many are left, and when will none be | [`Budget`] |
 //! | where does the next connection get its port from | [`Ports::choose`], [`Ports::rank`] |
+//! | which ports are nobody else's | [`Ports::set_private_range`] |
 //! | who has them all | [`Shortage`] |
 //! | how many may one destination have | [`LocalPorts::share`] |
 
