@@ -1,0 +1,17 @@
+//! In which order things happen: network calls, computations, file I/O and timers as tasks of one flow.
+//!
+//! - A [`Task`] is any future with a name and a [`TaskKind`]; a computation is one that runs on the threads of a queue.
+//! - A [`Series`] runs its steps one after the other; each gets what the one before gave.
+//! - [`Parallel`] runs tasks at once: all of them, or until the first fails, or until the first succeeds; [`Each`] runs one for each of
+//!   any number of items, at most so many at a time.
+//! - A [`Graph`] runs each node when those that it depends on have ended. It is built once and run as often as wanted.
+//!
+//! Nothing runs before a flow is awaited, and dropping one at any time cancels what it has under way. A panic in a task is its error.
+//! Plain `async` code can do all of this; flows are for structure that people want to see, limit, reuse and trace.
+
+mod parallel;
+mod set;
+mod task;
+
+pub use parallel::{Each, Outputs, Parallel};
+pub use task::{Hedge, Retry, Task, TaskKind};

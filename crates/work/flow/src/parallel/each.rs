@@ -1,0 +1,157 @@
+//! One task for each of any number of items, at most so many at a time.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::task::{Context, Poll};
+
+use millstream_base::Result;
+
+use crate::set::Set;
+use crate::task::contained;
+
+/// Does something with each of any number of items. Items are taken as there is room: memory holds no more than are under way, and in
+/// order no more than as many outputs again.
+///
+/// ```
+/// use millstream_flow::Each;
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let doubled = Each::of(1..=4).at_most(2).in_order().run(|number| async move { Ok(number * 2) });
+/// assert_eq!(doubled.collect().await?, [2, 4, 6, 8]);
+/// # Ok::<(), millstream_base::Error>(()) }).unwrap();
+/// ```
+#[must_use = "nothing happens unless it is run"]
+#[derive(Debug)]
+pub struct Each<I> {
+    items: I,
+    most: usize,
+    is_ordered: bool,
+}
+
+/// Unless something else is said: as many as keep a few connections busy, and no peer in distress.
+const AT_MOST: usize = 16;
+
+impl<I: Iterator> Each<I> {
+    /// These items; 16 at a time.
+    pub fn of(items: impl IntoIterator<IntoIter = I>) -> Self {
+        Self { items: items.into_iter(), most: AT_MOST, is_ordered: false }
+    }
+
+    /// So many at a time, at least one.
+    pub fn at_most(self, most: usize) -> Self {
+        Self { most: most.max(1), ..self }
+    }
+
+    /// Outputs come in the order of the items, and no item is begun that is further ahead of the oldest without output than the
+    /// limit.
+    pub fn in_order(self) -> Self {
+        Self { is_ordered: true, ..self }
+    }
+
+    /// What to do with an item. Nothing happens before the outputs are asked for.
+    pub fn run<T, W, F>(self, work: W) -> Outputs<I, W, T>
+    where
+        W: FnMut(I::Item) -> F,
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let Self { items, most, is_ordered } = self;
+        let finished = VecDeque::new();
+        Outputs { items: Some(items), most, is_ordered, work, set: Set::new(), finished, begun: 0, given: 0 }
+    }
+}
+
+/// The outcomes of [`Each`]. Dropping it drops what is under way.
+#[must_use = "nothing happens unless the outputs are asked for"]
+pub struct Outputs<I, W, T> {
+    /// `None` at its end.
+    items: Option<I>,
+    most: usize,
+    is_ordered: bool,
+    work: W,
+    set: Set<Result<T>>,
+    /// In order: the outcomes from the oldest item on whose outcome was not given.
+    finished: VecDeque<Option<Result<T>>>,
+    begun: usize,
+    given: usize,
+}
+
+impl<I, W, F, T> Outputs<I, W, T>
+where
+    I: Iterator,
+    W: FnMut(I::Item) -> F,
+    F: Future<Output = Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    /// The next outcome; `None` when there are no more. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<T>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// All outputs.
+    ///
+    /// # Errors
+    /// The first that comes; what is under way is dropped then, and no more is begun.
+    pub async fn collect(mut self) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        while let Some(outcome) = self.next().await {
+            all.push(outcome?);
+        }
+        Ok(all)
+    }
+
+    /// Runs all, and counts how many succeeded.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect).
+    pub async fn count(mut self) -> Result<u64> {
+        let mut count = 0;
+        while let Some(outcome) = self.next().await {
+            outcome.map(drop)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The next outcome, for whoever polls by hand.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        loop {
+            self.begin_more();
+            if let Some(outcome) = self.finished.front_mut().and_then(Option::take) {
+                self.finished.pop_front();
+                self.given += 1;
+                return Poll::Ready(Some(outcome));
+            }
+            match self.set.poll(cx) {
+                Poll::Ready(Some((number, outcome))) if self.is_ordered => {
+                    self.finished[number - self.given] = Some(outcome);
+                }
+                Poll::Ready(Some((_, outcome))) => return Poll::Ready(Some(outcome)),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn begin_more(&mut self) {
+        // In order `finished` has a place for each that is under way, and for each that has ended out of turn.
+        while self.set.len().max(self.finished.len()) < self.most {
+            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
+                self.items = None;
+                return;
+            };
+            let mut future = Box::pin((self.work)(item));
+            self.set.insert(self.begun, Box::pin(poll_fn(move |cx| contained(future.as_mut(), cx))));
+            self.begun += 1;
+            if self.is_ordered {
+                self.finished.push_back(None);
+            }
+        }
+    }
+}
+
+impl<I, W, T> fmt::Debug for Outputs<I, W, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outputs").field("begun", &self.begun).field("running", &self.set.len()).finish()
+    }
+}

@@ -1,0 +1,247 @@
+//! Futures polled by one task, each only when it was woken.
+//!
+//! Rules:
+//! 1. `Signal::is_queued` is true from when an index is put into a queue until just before its future is polled: an index is in at most
+//!    one of `Set::batch` and `Shared::woken`.
+//! 2. A slot's signal outlives its future and serves the next one: a late wake of the old costs the new one a poll.
+//! 3. Wakers are called, cloned and dropped outside of the lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::task::BoxFuture;
+
+/// Futures, each with a key; their outputs come in the order in which they end.
+pub(crate) struct Set<T> {
+    slots: Vec<Slot<T>>,
+    /// Indexes of slots without a future.
+    free: Vec<u32>,
+    /// To be polled, in this order.
+    batch: VecDeque<u32>,
+    shared: Arc<Shared>,
+}
+
+struct Slot<T> {
+    key: usize,
+    future: Option<BoxFuture<T>>,
+    signal: Arc<Signal>,
+    waker: Waker,
+}
+
+/// Tells a set that one of its futures was woken.
+struct Signal {
+    index: u32,
+    is_queued: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared(Mutex<Woken>);
+
+#[derive(Default)]
+struct Woken {
+    indexes: Vec<u32>,
+    /// Who polls the set; taken by the first who is woken since.
+    parent: Option<Waker>,
+}
+
+/// So many polls without an output, and others get their turn.
+const MOST_POLLS: usize = 256;
+
+impl<T> Set<T> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), batch: VecDeque::new(), shared: Arc::default() }
+    }
+
+    /// How many have not ended.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Adds one; it is polled at the next [`poll`](Self::poll).
+    pub(crate) fn insert(&mut self, key: usize, future: BoxFuture<T>) {
+        let index = self.free.pop().unwrap_or_else(|| self.add_slot());
+        let slot = &mut self.slots[index as usize];
+        (slot.key, slot.future) = (key, Some(future));
+        if !slot.signal.is_queued.swap(true, SeqCst) {
+            self.batch.push_back(index);
+        }
+    }
+
+    /// Drops all.
+    pub(crate) fn clear(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].future.take().is_some() {
+                self.free.push(u32::try_from(index).expect("slots are counted so"));
+            }
+        }
+    }
+
+    /// The next output with its key; `None` when there are no futures.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, T)>> {
+        let mut polls = 0;
+        while self.len() > 0 {
+            let Some(index) = self.batch.pop_front() else {
+                if !self.fetch(cx) {
+                    return Poll::Pending;
+                }
+                continue;
+            };
+            let slot = &mut self.slots[index as usize];
+            slot.signal.is_queued.store(false, SeqCst);
+            let Some(future) = &mut slot.future else { continue };
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&slot.waker)) {
+                slot.future = None;
+                let key = slot.key;
+                self.free.push(index);
+                return Poll::Ready(Some((key, output)));
+            }
+            polls += 1;
+            if polls == MOST_POLLS {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Takes over whom was woken; if nobody was, leaves the waker. Was anybody?
+    fn fetch(&mut self, cx: &Context<'_>) -> bool {
+        let mut parent = None;
+        loop {
+            let mut woken = self.shared.lock();
+            if !woken.indexes.is_empty() {
+                self.batch.extend(woken.indexes.drain(..));
+                drop(woken);
+                return true;
+            }
+            if woken.parent.as_ref().is_some_and(|parent| parent.will_wake(cx.waker())) {
+                return false;
+            }
+            if let Some(new) = parent.take() {
+                let old = woken.parent.replace(new);
+                drop(woken);
+                drop(old);
+                return false;
+            }
+            drop(woken);
+            parent = Some(cx.waker().clone());
+        }
+    }
+
+    fn add_slot(&mut self) -> u32 {
+        let index = u32::try_from(self.slots.len()).expect("fewer futures than 2^32");
+        let signal =
+            Arc::new(Signal { index, is_queued: AtomicBool::new(false), shared: self.shared.clone() });
+        let waker = Waker::from(signal.clone());
+        self.slots.push(Slot { key: 0, future: None, signal, waker });
+        index
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Woken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_queued.swap(true, SeqCst) {
+            return;
+        }
+        let parent = {
+            let mut woken = self.shared.lock();
+            woken.indexes.push(self.index);
+            woken.parent.take()
+        };
+        if let Some(parent) = parent {
+            parent.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn outputs_come_as_they_end() {
+        let mut set = Set::new();
+        let gates: Vec<_> = (0..4).map(|_| Arc::new(tokio::sync::Notify::new())).collect();
+        for (key, gate) in gates.iter().cloned().enumerate() {
+            set.insert(key, Box::pin(async move { gate.notified().await }));
+        }
+        for key in [2, 0, 3, 1] {
+            gates[key].notify_one();
+            assert_eq!(poll_fn(|cx| set.poll(cx)).await, Some((key, ())));
+        }
+        assert_eq!((poll_fn(|cx| set.poll(cx)).await, set.len()), (None, 0));
+        assert_eq!(set.slots.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn only_those_woken_are_polled() {
+        let mut set = Set::new();
+        let polls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = polls.clone();
+        set.insert(
+            0,
+            Box::pin(poll_fn(move |_| {
+                count.fetch_add(1, SeqCst);
+                Poll::<()>::Pending
+            })),
+        );
+        for key in 1..100 {
+            set.insert(key, Box::pin(tokio::task::yield_now()));
+            poll_fn(|cx| set.poll(cx)).await;
+        }
+        assert_eq!((polls.load(SeqCst), set.slots.len()), (1, 2));
+        set.clear();
+        assert_eq!(poll_fn(|cx| set.poll(cx)).await, None);
+    }
+
+    #[tokio::test]
+    async fn others_get_their_turn_though_all_are_always_ready() {
+        let mut set = Set::new();
+        set.insert(
+            0,
+            Box::pin(poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::<()>::Pending
+            })),
+        );
+        let polled = poll_fn(|cx| Poll::Ready(set.poll(cx).is_pending())).await;
+        assert!(polled, "it came back though one is ready");
+    }
+
+    #[test]
+    fn wakes_from_other_threads_are_not_lost() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+        runtime.block_on(async {
+            let mut set = Set::new();
+            for key in 0..1000 {
+                let task = tokio::spawn(async move {
+                    tokio::task::yield_now().await;
+                    key
+                });
+                set.insert(key, Box::pin(async move { task.await.expect("no panic") }));
+            }
+            let mut sum = 0;
+            while let Some((key, output)) = poll_fn(|cx| set.poll(cx)).await {
+                assert_eq!(key, output);
+                sum += output;
+            }
+            assert_eq!(sum, 499_500);
+        });
+    }
+}

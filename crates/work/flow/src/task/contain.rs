@@ -1,0 +1,30 @@
+//! A panic in user code is an error of the task that it came from.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use millstream_base::{Error, Kind, Origin, Result};
+
+/// Polls, and makes an error of a panic; the future is not to be polled again then.
+pub(crate) fn contained<T>(
+    future: Pin<&mut (impl Future<Output = Result<T>> + ?Sized)>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(polled) => polled,
+        Err(payload) => Poll::Ready(Err(panicked(payload))),
+    }
+}
+
+/// The error that tells of a panic. What was thrown may itself panic when it is dropped.
+#[cold]
+pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Error {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = format!("a task panicked: {}", text.unwrap_or("no text"));
+    drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+    Error::new(Kind::Panic, Origin::Caller, text)
+}

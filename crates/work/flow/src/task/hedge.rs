@@ -1,0 +1,95 @@
+//! A second try beside the first that is late.
+
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use millstream_base::{Error, Result};
+
+use crate::{Task, TaskKind};
+
+/// When further tries begin beside those under way (J. Dean and L. Barroso, "The Tail at Scale", CACM 56(2), 2013).
+///
+/// The first that succeeds wins, and the others are dropped. A try that fails lets the next begin at once; when all have failed, the
+/// last error is the outcome.
+///
+/// ```
+/// use millstream_flow::{Hedge, Task, TaskKind};
+/// use std::time::Duration;
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let task = Task::hedge("fetch", TaskKind::Network, Hedge::after(Duration::from_millis(5)), |attempt| async move {
+///     if attempt == 1 { std::future::pending::<()>().await; }
+///     Ok(attempt)
+/// });
+/// assert_eq!(task.await?, 2);
+/// # Ok::<(), millstream_base::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Hedge {
+    delay: Duration,
+    most: u32,
+}
+
+impl Hedge {
+    /// A second try begins when the first has not ended after `delay`.
+    pub fn after(delay: Duration) -> Self {
+        Self { delay, most: 2 }
+    }
+
+    /// So many tries in all, one each `delay`; at least one.
+    #[must_use]
+    pub fn at_most(self, most: u32) -> Self {
+        Self { most: most.max(1), ..self }
+    }
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// Does what `attempt` makes, and again beside it while that takes too long. It gets the number of the attempt, from 1 on. Only for
+    /// what may be done twice.
+    pub fn hedge<F>(
+        name: impl Into<Cow<'static, str>>,
+        kind: TaskKind,
+        hedge: Hedge,
+        mut attempt: impl FnMut(u32) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        Self::new(name, kind, async move {
+            let mut tries = vec![Box::pin(attempt(1))];
+            let mut begun = 1;
+            let mut last: Option<Error> = None;
+            let mut delay = pin!(tokio::time::sleep(hedge.delay));
+            poll_fn(move |cx| {
+                loop {
+                    let mut at = 0;
+                    while at < tries.len() {
+                        match tries[at].as_mut().poll(cx) {
+                            Poll::Ready(Ok(output)) => return Poll::Ready(Ok(output)),
+                            Poll::Ready(Err(error)) => {
+                                last = Some(error);
+                                drop(tries.swap_remove(at));
+                            }
+                            Poll::Pending => at += 1,
+                        }
+                    }
+                    if begun >= hedge.most {
+                        return match last.take_if(|_| tries.is_empty()) {
+                            Some(error) => Poll::Ready(Err(error)),
+                            None => Poll::Pending,
+                        };
+                    }
+                    if !tries.is_empty() && delay.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    begun += 1;
+                    tries.push(Box::pin(attempt(begun)));
+                    delay.as_mut().reset(tokio::time::Instant::now() + hedge.delay);
+                }
+            })
+            .await
+        })
+    }
+}
