@@ -10,8 +10,12 @@
 //! Plain `async` code can do all of this; flows are for structure that people want to see, limit, reuse and trace.
 
 mod parallel;
+mod record;
+mod series;
 mod set;
 mod task;
 
 pub use parallel::{Each, Outputs, Parallel};
+pub use record::{Ending, Record, Span};
+pub use series::{Context, Series};
 pub use task::{Hedge, Retry, Task, TaskKind};

@@ -90,7 +90,7 @@ impl<T: Send + 'static> Parallel<T> {
         Task::new(self.name.clone(), TaskKind::Flow, self.all())
     }
 
-    fn start(self) -> Set<Result<T>> {
+    fn start(self) -> Set<T> {
         let mut set = Set::new();
         self.tasks.into_iter().enumerate().for_each(|(at, task)| set.insert(at, Box::pin(task)));
         set

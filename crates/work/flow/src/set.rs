@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::task::BoxFuture;
+use millstream_base::Result;
 
-/// Futures, each with a key; their outputs come in the order in which they end.
+use crate::task::{BoxFuture, contained};
+
+/// Futures, each with a key; their outcomes come in the order in which they end. A panic is an error.
 pub(crate) struct Set<T> {
     slots: Vec<Slot<T>>,
     /// Indexes of slots without a future.
@@ -25,7 +27,7 @@ pub(crate) struct Set<T> {
 
 struct Slot<T> {
     key: usize,
-    future: Option<BoxFuture<T>>,
+    future: Option<BoxFuture<Result<T>>>,
     signal: Arc<Signal>,
     waker: Waker,
 }
@@ -47,7 +49,7 @@ struct Woken {
     parent: Option<Waker>,
 }
 
-/// So many polls without an output, and others get their turn.
+/// So many polls without an outcome, and others get their turn.
 const MOST_POLLS: usize = 256;
 
 impl<T> Set<T> {
@@ -61,7 +63,7 @@ impl<T> Set<T> {
     }
 
     /// Adds one; it is polled at the next [`poll`](Self::poll).
-    pub(crate) fn insert(&mut self, key: usize, future: BoxFuture<T>) {
+    pub(crate) fn insert(&mut self, key: usize, future: BoxFuture<Result<T>>) {
         let index = self.free.pop().unwrap_or_else(|| self.add_slot());
         let slot = &mut self.slots[index as usize];
         (slot.key, slot.future) = (key, Some(future));
@@ -79,8 +81,8 @@ impl<T> Set<T> {
         }
     }
 
-    /// The next output with its key; `None` when there are no futures.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, T)>> {
+    /// The next outcome with its key; `None` when there are no futures.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<T>)>> {
         let mut polls = 0;
         while self.len() > 0 {
             let Some(index) = self.batch.pop_front() else {
@@ -92,11 +94,11 @@ impl<T> Set<T> {
             let slot = &mut self.slots[index as usize];
             slot.signal.is_queued.store(false, SeqCst);
             let Some(future) = &mut slot.future else { continue };
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&slot.waker)) {
+            if let Poll::Ready(outcome) = contained(future.as_mut(), &mut Context::from_waker(&slot.waker)) {
                 slot.future = None;
                 let key = slot.key;
                 self.free.push(index);
-                return Poll::Ready(Some((key, output)));
+                return Poll::Ready(Some((key, outcome)));
             }
             polls += 1;
             if polls == MOST_POLLS {
@@ -178,13 +180,14 @@ mod tests {
         let mut set = Set::new();
         let gates: Vec<_> = (0..4).map(|_| Arc::new(tokio::sync::Notify::new())).collect();
         for (key, gate) in gates.iter().cloned().enumerate() {
-            set.insert(key, Box::pin(async move { gate.notified().await }));
+            set.insert(key, Box::pin(async move { Ok(gate.notified().await) }));
         }
         for key in [2, 0, 3, 1] {
             gates[key].notify_one();
-            assert_eq!(poll_fn(|cx| set.poll(cx)).await, Some((key, ())));
+            let ended = poll_fn(|cx| set.poll(cx)).await;
+            assert!(matches!(ended, Some((ended, Ok(()))) if ended == key), "{ended:?}");
         }
-        assert_eq!((poll_fn(|cx| set.poll(cx)).await, set.len()), (None, 0));
+        assert!(poll_fn(|cx| set.poll(cx)).await.is_none() && set.len() == 0);
         assert_eq!(set.slots.len(), 4);
     }
 
@@ -197,16 +200,16 @@ mod tests {
             0,
             Box::pin(poll_fn(move |_| {
                 count.fetch_add(1, SeqCst);
-                Poll::<()>::Pending
+                Poll::<Result<()>>::Pending
             })),
         );
         for key in 1..100 {
-            set.insert(key, Box::pin(tokio::task::yield_now()));
+            set.insert(key, Box::pin(async { Ok(tokio::task::yield_now().await) }));
             poll_fn(|cx| set.poll(cx)).await;
         }
         assert_eq!((polls.load(SeqCst), set.slots.len()), (1, 2));
         set.clear();
-        assert_eq!(poll_fn(|cx| set.poll(cx)).await, None);
+        assert!(poll_fn(|cx| set.poll(cx)).await.is_none());
     }
 
     #[tokio::test]
@@ -216,7 +219,7 @@ mod tests {
             0,
             Box::pin(poll_fn(|cx| {
                 cx.waker().wake_by_ref();
-                Poll::<()>::Pending
+                Poll::<Result<()>>::Pending
             })),
         );
         let polled = poll_fn(|cx| Poll::Ready(set.poll(cx).is_pending())).await;
@@ -234,12 +237,12 @@ mod tests {
                     tokio::task::yield_now().await;
                     key
                 });
-                set.insert(key, Box::pin(async move { task.await.expect("no panic") }));
+                set.insert(key, Box::pin(async move { Ok(task.await.expect("no panic")) }));
             }
             let mut sum = 0;
             while let Some((key, output)) = poll_fn(|cx| set.poll(cx)).await {
-                assert_eq!(key, output);
-                sum += output;
+                assert_eq!(key, *output.as_ref().expect("no error"));
+                sum += key;
             }
             assert_eq!(sum, 499_500);
         });

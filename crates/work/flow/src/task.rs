@@ -15,7 +15,7 @@ use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::{CancelToken, Computing, Queue};
 use tracing::Span;
 
-pub(crate) use contain::contained;
+pub(crate) use contain::{contained, panicked};
 pub use hedge::Hedge;
 pub use retry::Retry;
 
@@ -286,25 +286,34 @@ impl<T: Send + 'static> Future for Task<T> {
         let this = &mut *self;
         let (name, kind) = (&this.name, this.kind.name());
         let span = this.span.get_or_insert_with(|| tracing::debug_span!("task", task = %name, kind));
-        let entered = span.enter();
-        if let Work::Compute(..) = this.work {
-            let Work::Compute(queue, closure) = std::mem::replace(&mut this.work, Work::Ended) else {
+        let _entered = span.enter();
+        Pin::new(&mut this.work).poll(cx)
+    }
+}
+
+impl<T: Send + 'static> Future for Work<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        if let Work::Compute(..) = &*self {
+            let Work::Compute(queue, closure) = std::mem::replace(&mut *self, Work::Ended) else {
                 unreachable!("it was looked at just now")
             };
-            this.work = Work::Computing(queue.run_with(closure));
+            *self = Work::Computing(queue.run_with(closure));
         }
-        let polled = match &mut this.work {
+        let polled = match &mut *self {
             Work::Future(future) => contained(future.as_mut(), cx),
             Work::Computing(computing) => Pin::new(computing).poll(cx).map(Result::flatten),
             Work::Compute(..) | Work::Ended => panic!("a task is not to be polled after it has ended"),
         };
-        drop(entered);
         if polled.is_ready() {
-            this.work = Work::Ended;
+            *self = Work::Ended;
         }
         polled
     }
 }
+
+impl<T> Unpin for Work<T> {}
 
 impl<T> Unpin for Task<T> {}
 

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use millstream_base::Result;
 
 use crate::set::Set;
-use crate::task::contained;
 
 /// Does something with each of any number of items. Items are taken as there is room: memory holds no more than are under way, and in
 /// order no more than as many outputs again.
@@ -69,7 +68,7 @@ pub struct Outputs<I, W, T> {
     most: usize,
     is_ordered: bool,
     work: W,
-    set: Set<Result<T>>,
+    set: Set<T>,
     /// In order: the outcomes from the oldest item on whose outcome was not given.
     finished: VecDeque<Option<Result<T>>>,
     begun: usize,
@@ -140,8 +139,7 @@ where
                 self.items = None;
                 return;
             };
-            let mut future = Box::pin((self.work)(item));
-            self.set.insert(self.begun, Box::pin(poll_fn(move |cx| contained(future.as_mut(), cx))));
+            self.set.insert(self.begun, Box::pin((self.work)(item)));
             self.begun += 1;
             if self.is_ordered {
                 self.finished.push_back(None);

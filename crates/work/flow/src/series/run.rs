@@ -1,0 +1,208 @@
+//! Doing one step after the other.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
+use std::time::{Duration, Instant};
+
+use millstream_base::{Error, Kind, Origin, Result};
+use millstream_runtime::{CancelToken, Queue};
+use tracing::Instrument;
+
+use super::context::Shared;
+use super::{Compute, Context, OnEnd, Series, Step, StepWork, Value, typed};
+use crate::TaskKind;
+use crate::record::Recorder;
+use crate::task::{BoxFuture, Name, contained, panicked};
+
+/// A series under way.
+#[must_use = "a series does nothing unless it is awaited"]
+pub struct Run<T, C> {
+    state: State<T, C>,
+}
+
+enum State<T, C> {
+    Fresh(Box<Series<T, C>>),
+    Running(Pin<Box<dyn Future<Output = Result<T>> + Send>>),
+    Ended,
+}
+
+/// Steps that compute follow each other on one thread for so long: as long as a turn of a queue may last.
+const SLICE: Duration = Duration::from_micros(100);
+/// The clock is looked at after 1, 2, 4, ... steps, and each so many.
+const LOOK_EVERY: u32 = 64;
+
+impl<T, C> Run<T, C> {
+    pub(super) fn new(series: Series<T, C>) -> Self {
+        Self { state: State::Fresh(Box::new(series)) }
+    }
+}
+
+impl<T: Send + 'static, C: Send + Sync + 'static> Future for Run<T, C> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Result<T>> {
+        if let State::Fresh(_) = self.state {
+            let State::Fresh(series) = std::mem::replace(&mut self.state, State::Ended) else {
+                unreachable!("it was looked at just now")
+            };
+            self.state = State::Running(Box::pin(start(*series)));
+        }
+        let State::Running(running) = &mut self.state else {
+            panic!("a series is not to be polled after it has ended")
+        };
+        let polled = running.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.state = State::Ended;
+        }
+        polled
+    }
+}
+
+impl<T, C> Unpin for Run<T, C> {}
+
+impl<T, C> fmt::Debug for Run<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Fresh(_) => "Run(not begun)",
+            State::Running(_) => "Run(running)",
+            State::Ended => "Run(ended)",
+        })
+    }
+}
+
+async fn start<T: Send + 'static, C: Send + Sync + 'static>(series: Series<T, C>) -> Result<T> {
+    let Series { name, steps, context, on_end, recorder, .. } = series;
+    let span = tracing::debug_span!("series", flow = %name);
+    let shared = Shared::new(name, context, steps);
+    let mut end = End { on_end, shared };
+    let outcome = drive(&end.shared, recorder).instrument(span).await.map(typed);
+    end.tell(&outcome);
+    outcome
+}
+
+/// Tells of the end, once; also when the run is dropped.
+struct End<T, C> {
+    on_end: Option<OnEnd<T>>,
+    shared: Arc<Shared<C>>,
+}
+
+impl<T, C> End<T, C> {
+    fn tell(&mut self, outcome: &Result<T>) {
+        self.shared.end();
+        if let Some(on_end) = self.on_end.take()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| on_end(outcome)))
+        {
+            tracing::error!(flow = %self.shared.name, error = %panicked(payload), "what follows a series panicked");
+        }
+    }
+}
+
+impl<T, C> Drop for End<T, C> {
+    fn drop(&mut self) {
+        if self.on_end.is_some() {
+            let text = format!("series {} was dropped under way", self.shared.name);
+            self.tell(&Err(Error::new(Kind::Cancelled, Origin::Caller, text)));
+        } else {
+            self.shared.end();
+        }
+    }
+}
+
+async fn drive<C: Send + Sync + 'static>(
+    shared: &Arc<Shared<C>>,
+    recorder: Option<Recorder>,
+) -> Result<Value> {
+    let mut value: Value = Box::new(());
+    loop {
+        if let Some(error) = shared.cancelled(None) {
+            return Err(error);
+        }
+        let Some(Step { name, kind, work }) = shared.next() else { return Ok(value) };
+        value = match work {
+            StepWork::Future(start) => {
+                let open = recorder.as_ref().map(|recorder| recorder.open(&name, kind));
+                let outcome = or_cancelled(shared, begin(start, shared, value)).await;
+                open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
+                outcome.map_err(|error| named(error, shared, &name))?
+            }
+            StepWork::Compute(queue, work) => {
+                let (shared_too, recorder) = (shared.clone(), recorder.clone());
+                let steps = Steps { shared: shared_too, recorder, queue: queue.clone(), name, work };
+                or_cancelled(shared, queue.run_with(move |token| steps.run(value, token))).await.flatten()?
+            }
+        };
+    }
+}
+
+/// A step's future; if the closure that makes it panics, that is the step's outcome.
+fn begin<C>(start: super::Start<C>, shared: &Arc<Shared<C>>, value: Value) -> BoxFuture<Result<Value>> {
+    let context = Context(shared.clone());
+    match catch_unwind(AssertUnwindSafe(|| start(context, value))) {
+        Ok(future) => future,
+        Err(payload) => Box::pin(std::future::ready(Err(panicked(payload)))),
+    }
+}
+
+/// The future's outcome, unless the series is cancelled before.
+async fn or_cancelled<C, T>(shared: &Shared<C>, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = contained(future.as_mut(), cx) {
+            return Poll::Ready(outcome);
+        }
+        shared.cancelled(Some(cx)).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+    })
+    .await
+}
+
+/// Steps that follow each other on a thread of their queue.
+struct Steps<C> {
+    shared: Arc<Shared<C>>,
+    recorder: Option<Recorder>,
+    queue: Queue,
+    /// Of the first.
+    name: Name,
+    work: Compute<C>,
+}
+
+impl<C> Steps<C> {
+    fn run(self, mut value: Value, token: CancelToken<'_>) -> Result<Value> {
+        let Self { shared, recorder, queue, mut name, mut work } = self;
+        let context = Context(shared.clone());
+        let begun = Instant::now();
+        let (mut ran, mut look_at) = (0_u32, 1_u32);
+        loop {
+            let open = recorder.as_ref().map(|recorder| recorder.open(&name, TaskKind::Compute));
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&context, value, token)));
+            let outcome = outcome.unwrap_or_else(|payload| Err(panicked(payload)));
+            open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
+            value = outcome.map_err(|error| named(error, &shared, &name))?;
+            ran += 1;
+            if ran == look_at {
+                look_at = look_at.saturating_add(look_at.min(LOOK_EVERY));
+                if begun.elapsed() > SLICE {
+                    return Ok(value);
+                }
+            }
+            // The run says what a cancelling means.
+            if token.is_cancelled() || context.is_cancelled() {
+                return Ok(value);
+            }
+            let Some(Step { name: next, work: StepWork::Compute(_, next_work), .. }) = shared.next_in(&queue)
+            else {
+                return Ok(value);
+            };
+            (name, work) = (next, next_work);
+        }
+    }
+}
+
+/// Says which step failed, unless the error names somebody already.
+#[cold]
+fn named<C>(error: Error, shared: &Shared<C>, step: &str) -> Error {
+    error.with_target(format!("{}/{step}", shared.name))
+}
