@@ -1,26 +1,28 @@
-//! A job and the place of its output, in one allocation.
+//! A computation and the place of its output, in one allocation.
 //!
 //! Rules:
-//! 1. `outcome` leaves `Pending` once: by the job's end, by its deadline, or by its refusal. Whoever comes second drops what it has.
+//! 1. `outcome` leaves `Pending` once: by the computation's end, by its deadline, or by its refusal. Whoever comes second drops what it has.
 //! 2. Nothing of the user's runs under a lock: no closure, no waker, no drop of an output.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
 
 use crate::lock;
-use crate::stats::Counts;
+use crate::queue::Shared;
+use crate::stats::Ran;
 use crate::token::CancelToken;
 
-/// What a thread does with a job.
-pub(crate) trait Job: Send + Sync {
+/// What a thread does with a computation.
+pub(crate) trait Computation: Send + Sync {
     /// Runs it, unless it was cancelled before. It is counted before its caller can know of it.
-    fn run(&self, counts: &Counts, is_closing: &AtomicBool);
+    fn run(&self, queue: &Shared);
 
     /// It will never run: its caller gets this error.
     fn refuse(&self, error: Error);
@@ -29,16 +31,7 @@ pub(crate) trait Job: Send + Sync {
     fn expire(&self, limit: Duration);
 }
 
-/// What became of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ran {
-    Whole,
-    Panicked,
-    /// It was cancelled before it began.
-    Skipped,
-}
-
-/// What a caller does with a job.
+/// What a caller does with a computation.
 pub(crate) trait Outcome<T>: Send + Sync {
     fn cell(&self) -> &Cell<T>;
 }
@@ -69,29 +62,28 @@ impl<F, T> Work<F, T> {
     }
 }
 
-impl<F, T> Job for Work<F, T>
+impl<F, T> Computation for Work<F, T>
 where
     F: FnOnce(CancelToken<'_>) -> T + Send,
     T: Send,
 {
-    fn run(&self, counts: &Counts, is_closing: &AtomicBool) {
+    fn run(&self, queue: &Shared) {
         let Some(closure) = lock(&self.closure).take() else { return };
         if self.cell.is_cancelled.load(Relaxed) {
-            drop(catch_unwind(AssertUnwindSafe(|| drop(closure))));
-            counts.ran(Ran::Skipped);
+            discard(closure);
+            queue.counts.ran(Ran::Skipped);
             return self.cell.finish(Err(cancelled()));
         }
-        let token = CancelToken::new(&self.cell.is_cancelled, is_closing);
+        let token = CancelToken::new(&self.cell.is_cancelled, queue.is_closing());
         match catch_unwind(AssertUnwindSafe(|| closure(token))) {
             Ok(output) => {
-                counts.ran(Ran::Whole);
+                queue.counts.ran(Ran::Whole);
                 self.cell.finish(Ok(output));
             }
             Err(payload) => {
-                counts.ran(Ran::Panicked);
+                queue.counts.ran(Ran::Panicked);
                 self.cell.finish(Err(panicked(&*payload)));
-                // What is thrown may itself panic when it is dropped.
-                drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+                discard(payload);
             }
         }
     }
@@ -99,7 +91,7 @@ where
     fn refuse(&self, error: Error) {
         self.cell.is_cancelled.store(true, Relaxed);
         let closure = lock(&self.closure).take();
-        drop(catch_unwind(AssertUnwindSafe(|| drop(closure))));
+        discard(closure);
         self.cell.finish(Err(error));
     }
 
@@ -159,7 +151,7 @@ impl<T> Cell<T> {
         let mut state = lock(&self.outcome);
         let State::Pending(waker) = &mut *state else {
             drop(state);
-            drop(catch_unwind(AssertUnwindSafe(|| drop(output))));
+            discard(output);
             return;
         };
         let waker = waker.take();
@@ -172,7 +164,12 @@ impl<T> Cell<T> {
     }
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> Error {
+/// What is the user's may panic when it is dropped.
+pub(crate) fn discard<T>(value: T) {
+    drop(catch_unwind(AssertUnwindSafe(|| drop(value))));
+}
+
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     Error::new(Kind::Panic, Origin::Caller, format!("a computation panicked: {}", text.unwrap_or("no text")))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::cell::Job;
+use crate::cell::Computation;
 use crate::lock;
 
 /// Deadlines, soonest first.
@@ -26,12 +26,12 @@ struct State {
 
 struct Deadline {
     limit: Duration,
-    job: Weak<dyn Job>,
+    job: Weak<dyn Computation>,
 }
 
 impl Clock {
     /// The job is late after `limit`, counted from now. One beyond what the clock can tell has no deadline.
-    pub(crate) fn add(&self, job: &Arc<dyn Job>, limit: Duration) {
+    pub(crate) fn add(&self, job: &Arc<dyn Computation>, limit: Duration) {
         let Some(at) = Instant::now().checked_add(limit) else { return };
         let mut state = lock(&self.state);
         if state.is_closed {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::cell::Work;
 
-    fn job() -> Arc<dyn Job> {
+    fn job() -> Arc<dyn Computation> {
         Work::new(|_: crate::CancelToken<'_>| ())
     }
 

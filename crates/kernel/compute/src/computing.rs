@@ -8,7 +8,8 @@ use std::thread::{self, Thread};
 use millstream_base::{Error, Result};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
-use crate::cell::{Job, Outcome, stopped};
+use crate::cell::{Outcome, stopped};
+use crate::entry::Entry;
 use crate::queue::Shared;
 
 /// A computation under way: a future under any runtime; [`wait`](Self::wait) is for plain threads.
@@ -28,7 +29,7 @@ pub(crate) type Place = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit,
 
 enum State<T> {
     /// It waits for a place in its queue.
-    Outside(Place, Arc<Shared>, Arc<dyn Job>, Arc<dyn Outcome<T>>),
+    Outside(Place, Arc<Shared>, Entry, Arc<dyn Outcome<T>>),
     Queued(Arc<dyn Outcome<T>>),
     Refused(Option<Error>),
     Ended,
@@ -46,10 +47,10 @@ impl<T> Computing<T> {
     pub(crate) fn outside(
         place: Place,
         queue: Arc<Shared>,
-        job: Arc<dyn Job>,
+        entry: Entry,
         outcome: Arc<dyn Outcome<T>>,
     ) -> Self {
-        Self(State::Outside(place, queue, job, outcome))
+        Self(State::Outside(place, queue, entry, outcome))
     }
 
     /// Blocks the calling thread until it ends. Not for a worker of an engine, nor for another computation of the same pool where
@@ -81,13 +82,14 @@ impl<T> Future for Computing<T> {
                 return Poll::Ready(late);
             }
             let Poll::Ready(permit) = place.as_mut().poll(cx) else { return Poll::Pending };
-            let State::Outside(_, queue, job, outcome) = std::mem::replace(&mut self.0, State::Ended) else {
+            let State::Outside(_, queue, entry, outcome) = std::mem::replace(&mut self.0, State::Ended)
+            else {
                 unreachable!("it was looked at just now")
             };
             let Ok(permit) = permit else { return Poll::Ready(Err(stopped())) };
             // Given back when a thread takes the job.
             permit.forget();
-            queue.push(job);
+            queue.push_or_refuse(entry);
             self.0 = State::Queued(outcome);
         }
         let polled = match &mut self.0 {

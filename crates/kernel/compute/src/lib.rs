@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 mod cell;
 mod clock;
 mod computing;
+mod entry;
 mod pool;
 mod queue;
 mod stats;
@@ -19,6 +20,7 @@ mod token;
 mod turn;
 
 pub use computing::Computing;
+pub use entry::Job;
 pub use pool::Compute;
 pub use queue::{Queue, QueueOptions, WhenFull};
 pub use stats::QueueStats;

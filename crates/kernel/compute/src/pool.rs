@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result, RunningMean};
 
-use crate::cell::Job;
 use crate::clock::Clock;
+use crate::entry::Entry;
 use crate::lock;
 use crate::queue::{Queue, QueueOptions, Shared};
 use crate::stats::{QueueStats, nanos};
@@ -207,7 +207,7 @@ impl Core {
         }
     }
 
-    fn take_from_another(&self, index: usize, batch: &mut VecDeque<Arc<dyn Job>>) -> Option<Arc<Shared>> {
+    fn take_from_another(&self, index: usize, batch: &mut VecDeque<Entry>) -> Option<Arc<Shared>> {
         let (before, after) = self.turns.split_at(index);
         after.iter().skip(1).chain(before).find_map(|turn| turn.take_half(batch))
     }

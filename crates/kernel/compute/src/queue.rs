@@ -8,13 +8,15 @@
 //! 3. Two locks are never held at once.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use millstream_base::{Error, Kind, Origin};
+use millstream_base::{Error, Kind, Origin, Result};
 use tokio::sync::Semaphore;
 
-use crate::cell::{Job, Outcome, Work, stopped};
+use crate::cell::{Computation, Outcome, Work, stopped};
+use crate::entry::{Entry, Job};
 use crate::lock;
 use crate::pool::Core;
 use crate::stats::{Counts, QueueStats};
@@ -103,12 +105,12 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
     /// Free places, where there is a limit.
     places: Option<Arc<Semaphore>>,
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 #[derive(Default)]
 struct Inner {
-    jobs: VecDeque<Arc<dyn Job>>,
+    jobs: VecDeque<Entry>,
     /// Jobs that ever came.
     came: u64,
     /// When some of those that wait came, by their number.
@@ -166,25 +168,73 @@ impl Queue {
         T: Send + 'static,
     {
         let work = Work::new(work);
-        let (job, outcome): (Arc<dyn Job>, Arc<dyn Outcome<T>>) = (work.clone(), work);
+        self.enter(work.clone(), Entry::Computation, work)
+    }
+
+    /// Has a thread run a job object, which the caller may keep and give again. Nothing is allocated for it, no output comes back; what
+    /// it has to tell, it tells itself. Weight and [`max_parallel`](QueueOptions::max_parallel) hold as for others,
+    /// [`deadline`](QueueOptions::deadline) does not.
+    ///
+    /// ```
+    /// use std::sync::{Arc, mpsc};
+    /// use millstream_compute::{Compute, Job};
+    ///
+    /// struct Tell(mpsc::Sender<u32>);
+    ///
+    /// impl Job for Tell {
+    ///     fn run(self: Arc<Self>) {
+    ///         self.0.send(7).unwrap();
+    ///     }
+    /// }
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let compute = Compute::new(2, "example")?;
+    /// compute.queue("jobs").submit(Arc::new(Tell(tell)))?;
+    /// assert_eq!(told.recv(), Ok(7));
+    /// # Ok::<(), millstream_base::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] when the queue is full, whatever [`when_full`](QueueOptions::when_full) says; [`Kind::Cancelled`] when the pool
+    /// has ended. The job neither runs then, nor is it told.
+    pub fn submit(&self, job: Arc<dyn Job>) -> Result<()> {
         let shared = &self.0;
         if let Some(places) = &shared.places {
             match places.try_acquire() {
-                // Given back when a thread takes the job.
+                // Given back when a thread begins the job.
+                Ok(permit) => permit.forget(),
+                Err(_) if places.is_closed() => return Err(stopped()),
+                Err(_) => return Err(shared.full()),
+            }
+        }
+        shared.push(Entry::Job(job)).map_err(|_| stopped())
+    }
+
+    /// Has a computation wait for its turn, or its caller for a place.
+    fn enter<T>(
+        &self,
+        computation: Arc<dyn Computation>,
+        entry: fn(Arc<dyn Computation>) -> Entry,
+        outcome: Arc<dyn Outcome<T>>,
+    ) -> Computing<T> {
+        let shared = &self.0;
+        if let Some(places) = &shared.places {
+            match places.try_acquire() {
+                // Given back when a thread begins the job.
                 Ok(permit) => permit.forget(),
                 Err(_) if places.is_closed() => return Computing::refused(stopped()),
                 Err(_) if shared.options.when_full == WhenFull::Refuse => {
                     return Computing::refused(shared.full());
                 }
                 Err(_) => {
-                    shared.set_deadline(&job);
+                    shared.set_deadline(&computation);
                     let place = Box::pin(places.clone().acquire_owned());
-                    return Computing::outside(place, shared.clone(), job, outcome);
+                    return Computing::outside(place, shared.clone(), entry(computation), outcome);
                 }
             }
         }
-        shared.set_deadline(&job);
-        shared.push(job);
+        shared.set_deadline(&computation);
+        shared.push_or_refuse(entry(computation));
         Computing::queued(outcome)
     }
 
@@ -225,14 +275,30 @@ impl Shared {
         Self { name, options, core, inner: Mutex::default(), places, counts: Counts::default() }
     }
 
-    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Job>) {
+    pub(crate) fn is_closing(&self) -> &AtomicBool {
+        &self.core.is_closing
+    }
+
+    /// Has it wait for its turn; comes back where the pool has ended.
+    pub(crate) fn push(self: &Arc<Self>, entry: Entry) -> Result<(), Entry> {
         let mut inner = lock(&self.inner);
         if inner.is_closed {
-            drop(inner);
-            return job.refuse(stopped());
+            return Err(entry);
         }
         inner.stamp();
-        inner.jobs.push_back(job);
+        inner.jobs.push_back(entry);
+        self.let_go(inner);
+        Ok(())
+    }
+
+    pub(crate) fn push_or_refuse(self: &Arc<Self>, entry: Entry) {
+        if let Err(entry) = self.push(entry) {
+            entry.refuse(stopped());
+        }
+    }
+
+    /// Ends the lock; rule 1.
+    fn let_go(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
         let becomes_ready = self.becomes_ready(&mut inner);
         drop(inner);
         if becomes_ready {
@@ -241,18 +307,14 @@ impl Shared {
     }
 
     /// What a thread does when it is this queue's turn: as many jobs as its weight says, or as fit into a slice of time.
-    pub(crate) fn serve(self: &Arc<Self>, quantum: usize, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
+    pub(crate) fn serve(self: &Arc<Self>, quantum: usize, turn: &Turn, batch: &mut VecDeque<Entry>) {
         let mut inner = lock(&self.inner);
         inner.is_ready = false;
         let count = (quantum * self.options.weight as usize).min(inner.jobs.len());
         batch.extend(inner.jobs.drain(..count));
         let waited = inner.longest_wait();
         inner.running += 1;
-        let is_left = self.becomes_ready(&mut inner);
-        drop(inner);
-        if is_left {
-            self.core.enqueue(self.clone());
-        }
+        self.let_go(inner);
         if let Some(waited) = waited {
             self.counts.waited(waited);
         }
@@ -260,12 +322,12 @@ impl Shared {
     }
 
     /// What a thread does with jobs that it has taken from another's turn.
-    pub(crate) fn help(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
+    pub(crate) fn help(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Entry>) {
         lock(&self.inner).running += 1;
         self.run_turn(turn, batch);
     }
 
-    fn run_turn(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Arc<dyn Job>>) {
+    fn run_turn(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Entry>) {
         let is_open = batch.len() > 1 && self.options.max_parallel.is_none();
         turn.begin(batch, is_open.then(|| self.clone()));
         if is_open {
@@ -274,21 +336,14 @@ impl Shared {
         let (ran, span) = self.run_jobs(turn);
         turn.end(batch);
         self.core.note_span(ran, span);
-        if let Some(places) = &self.places {
-            places.add_permits(ran);
-        }
         let mut inner = lock(&self.inner);
         while let Some(job) = batch.pop_back() {
             inner.jobs.push_front(job);
         }
         inner.running -= 1;
-        let is_left = self.becomes_ready(&mut inner);
         let closed = if inner.is_closed { std::mem::take(&mut inner.jobs) } else { VecDeque::new() };
-        drop(inner);
-        closed.iter().for_each(|job| job.refuse(stopped()));
-        if is_left {
-            self.core.enqueue(self.clone());
-        }
+        self.let_go(inner);
+        closed.into_iter().for_each(|job| job.refuse(stopped()));
     }
 
     /// Runs jobs until the slice is over; looks at the clock after the first, the second, the fourth and so on.
@@ -297,7 +352,10 @@ impl Shared {
         let begun = Instant::now();
         let (mut ran, mut look_at) = (0, 1);
         while let Some(job) = turn.next() {
-            job.run(&self.counts, &self.core.is_closing);
+            if let Some(places) = &self.places {
+                places.add_permits(1);
+            }
+            job.run(self);
             ran += 1;
             if ran == look_at {
                 look_at *= 2;
@@ -329,7 +387,7 @@ impl Shared {
         if let Some(places) = &self.places {
             places.close();
         }
-        jobs.iter().for_each(|job| job.refuse(stopped()));
+        jobs.into_iter().for_each(|job| job.refuse(stopped()));
     }
 
     pub(crate) fn stats(&self) -> QueueStats {
@@ -340,7 +398,7 @@ impl Shared {
         self.counts.stats(depth, running)
     }
 
-    fn set_deadline(&self, job: &Arc<dyn Job>) {
+    fn set_deadline(&self, job: &Arc<dyn Computation>) {
         if let Some(limit) = self.options.deadline {
             self.core.clock.add(job, limit);
         }

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use millstream_base::RunningMean;
 
-use crate::cell::Ran;
-
 /// The numbers of a queue at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,6 +25,15 @@ pub struct QueueStats {
     pub run_time: Duration,
     /// How long jobs wait for a thread: the mean of about the last eight turns.
     pub wait: Duration,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Whole,
+    Panicked,
+    /// It was cancelled before it began.
+    Skipped,
 }
 
 /// Counted once a job, by the thread that ran it.

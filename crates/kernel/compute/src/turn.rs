@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use crate::cell::Job;
+use crate::entry::Entry;
 use crate::lock;
 use crate::queue::Shared;
 
@@ -16,12 +16,12 @@ pub(crate) struct Turn(Mutex<Jobs>);
 struct Jobs {
     /// Whose they are; `None` where nobody may take from them.
     open_to_all: Option<Arc<Shared>>,
-    jobs: VecDeque<Arc<dyn Job>>,
+    jobs: VecDeque<Entry>,
 }
 
 impl Turn {
     /// Begins, with these jobs; leaves `jobs` empty, and as large as it was.
-    pub(crate) fn begin(&self, jobs: &mut VecDeque<Arc<dyn Job>>, open_to_all: Option<Arc<Shared>>) {
+    pub(crate) fn begin(&self, jobs: &mut VecDeque<Entry>, open_to_all: Option<Arc<Shared>>) {
         let mut turn = lock(&self.0);
         std::mem::swap(&mut turn.jobs, jobs);
         let old = std::mem::replace(&mut turn.open_to_all, open_to_all);
@@ -29,12 +29,12 @@ impl Turn {
         drop(old);
     }
 
-    pub(crate) fn next(&self) -> Option<Arc<dyn Job>> {
+    pub(crate) fn next(&self) -> Option<Entry> {
         lock(&self.0).jobs.pop_front()
     }
 
     /// Ends it; what is left of it goes to `rest`, which is empty.
-    pub(crate) fn end(&self, rest: &mut VecDeque<Arc<dyn Job>>) {
+    pub(crate) fn end(&self, rest: &mut VecDeque<Entry>) {
         let mut turn = lock(&self.0);
         std::mem::swap(&mut turn.jobs, rest);
         let queue = turn.open_to_all.take();
@@ -43,7 +43,7 @@ impl Turn {
     }
 
     /// Takes the later half, if anybody may; `into` is empty.
-    pub(crate) fn take_half(&self, into: &mut VecDeque<Arc<dyn Job>>) -> Option<Arc<Shared>> {
+    pub(crate) fn take_half(&self, into: &mut VecDeque<Entry>) -> Option<Arc<Shared>> {
         let mut turn = lock(&self.0);
         let queue = turn.open_to_all.clone().filter(|_| !turn.jobs.is_empty())?;
         let kept = turn.jobs.len() / 2;

@@ -41,6 +41,18 @@ fn full_queue_refuses_at_its_limit_and_not_below() {
     assert_eq!(queue.run(|| 3).wait().expect("there is a place again"), 3);
 }
 
+#[test]
+fn what_runs_has_no_place_in_its_queue() {
+    let compute = one_thread();
+    let options = QueueOptions::default().depth(1).when_full(WhenFull::Refuse);
+    let queue = compute.queue_with("short", options).expect("a new name");
+    let (go_on, held) = hold(&queue);
+    let waits = queue.run(|| 1);
+    drop(go_on);
+    held.wait().expect("it ends");
+    assert_eq!(waits.wait().expect("there was a place"), 1);
+}
+
 #[tokio::test]
 async fn callers_of_a_full_queue_wait_in_order() {
     let compute = one_thread();

@@ -29,7 +29,7 @@ pub use clock::{fresh_now, micros_of, moment_of, now, turn_now};
 pub use engine::Engine;
 pub use lifecycle::{Busy, Stage};
 pub use local::{note, spawn_local};
-pub use millstream_compute::{CancelToken, Computing, Queue, QueueOptions, QueueStats, WhenFull};
+pub use millstream_compute::{CancelToken, Computing, Job, Queue, QueueOptions, QueueStats, WhenFull};
 pub use reactor::{Interest, Watch};
 pub use shutdown::Shutdown;
 pub use tokio::task::JoinHandle;
