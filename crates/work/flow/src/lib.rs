@@ -9,12 +9,16 @@
 //! Nothing runs before a flow is awaited, and dropping one at any time cancels what it has under way. A panic in a task is its error.
 //! Plain `async` code can do all of this; flows are for structure that people want to see, limit, reuse and trace.
 
+mod graph;
 mod parallel;
 mod record;
 mod series;
 mod set;
 mod task;
 
+pub use graph::{
+    After, Fate, Finished, Graph, GraphBuilder, GraphRun, Inputs, Node, OnFailure, Optional, Token,
+};
 pub use parallel::{Each, Outputs, Parallel};
 pub use record::{Ending, Record, Span};
 pub use series::{Context, Series};

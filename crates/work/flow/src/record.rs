@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use millstream_base::{Error, Kind};
 
 use crate::TaskKind;
+use crate::graph::Plan;
 use crate::task::Name;
 
 /// What ran when, and where: of one run of a flow.
@@ -156,6 +157,22 @@ impl Recorder {
         let (ended, ending) = (begun, Ending::Cancelled);
         let span = Span { name: name.clone(), kind, worker, ready, begun, ended, ending, after };
         Open { recorder: self.clone(), span: Some(span), node: None }
+    }
+
+    /// A node of a graph begins.
+    pub(crate) fn open_node(&self, plan: &Plan, index: usize) -> Open {
+        let begun = self.0.begun.elapsed();
+        let node = &plan.nodes[index];
+        let mut state = self.lock();
+        let worker = state.worker();
+        let after: Vec<_> =
+            node.edges.iter().filter_map(|edge| state.places.get(&edge.from).copied()).collect();
+        let ready = after.iter().map(|at| state.spans[*at].ended).max().unwrap_or_default().min(begun);
+        drop(state);
+        let (ended, ending) = (begun, Ending::Cancelled);
+        let (name, kind) = (node.name.clone(), node.kind);
+        let span = Span { name, kind, worker, ready, begun, ended, ending, after };
+        Open { recorder: self.clone(), span: Some(span), node: Some(index) }
     }
 
     /// What was written.

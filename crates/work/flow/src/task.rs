@@ -108,20 +108,20 @@ impl<T: Send + 'static> Task<T> {
     /// use millstream_runtime::Engine;
     /// let engine = Engine::builder().workers(1).build()?;
     /// let queue = engine.compute("sums")?;
-    /// let sum = engine.run(async move |_| Task::compute("sum", &queue, || (1..=100).sum::<u64>()).await)??;
+    /// let sum = engine.run(async move |_| Task::compute("sum", &queue, || Ok((1..=100).sum::<u64>())).await)??;
     /// assert_eq!(sum, 5050);
     /// # Ok::<(), millstream_base::Error>(())
     /// ```
     pub fn compute(
         name: impl Into<Cow<'static, str>>,
         queue: &Queue,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Self {
-        Self::try_compute(name, queue, move |_| Ok(work()))
+        Self::compute_with(name, queue, move |_| work())
     }
 
-    /// A computation that may fail, and that asks the token now and then whether its output is still wanted.
-    pub fn try_compute(
+    /// A long computation, which asks the token now and then whether its output is still wanted.
+    pub fn compute_with(
         name: impl Into<Cow<'static, str>>,
         queue: &Queue,
         work: impl FnOnce(CancelToken<'_>) -> Result<T> + Send + 'static,

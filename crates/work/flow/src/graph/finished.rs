@@ -1,0 +1,95 @@
+//! What became of a run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use millstream_base::{Error, Result};
+
+use super::Node;
+use super::state::State;
+use crate::record::Record;
+
+/// What became of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It has an output.
+    Done,
+    /// It ended with an error, or a panic.
+    Failed,
+    /// It never began: one that it depends on has no output, or its condition was not true.
+    Skipped,
+    /// The run was over before: another node had failed.
+    Cancelled,
+}
+
+/// What became of a run of a graph.
+pub struct Finished {
+    state: Arc<State>,
+    errors: Vec<(usize, Error)>,
+    record: Option<Record>,
+}
+
+impl Finished {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        let errors = state.close();
+        let record = state.recorder.as_ref().map(crate::record::Recorder::finish);
+        Self { state, errors, record }
+    }
+
+    /// This node's output, if it has one.
+    ///
+    /// # Panics
+    /// When it is a node of another graph.
+    pub fn get<T: Send + Sync + 'static>(&self, node: Node<T>) -> Option<Arc<T>> {
+        self.state.outputs.get(self.check(node))
+    }
+
+    /// What became of this node.
+    ///
+    /// # Panics
+    /// When it is a node of another graph.
+    pub fn fate<T>(&self, node: Node<T>) -> Fate {
+        self.state.outputs.fate(self.check(node))
+    }
+
+    /// This node's error, if it failed.
+    ///
+    /// # Panics
+    /// When it is a node of another graph.
+    pub fn error<T>(&self, node: Node<T>) -> Option<&Error> {
+        let index = self.check(node);
+        self.errors.iter().find(|(failed, _)| *failed == index).map(|(_, error)| error)
+    }
+
+    /// The errors, by name of the node, in the order in which they came.
+    pub fn errors(&self) -> impl Iterator<Item = (&str, &Error)> {
+        self.errors.iter().map(|(index, error)| (&*self.state.plan.nodes[*index].name, error))
+    }
+
+    /// Itself if no node failed.
+    ///
+    /// # Errors
+    /// The first that came, which names its node.
+    pub fn ok(mut self) -> Result<Self> {
+        if self.errors.is_empty() { Ok(self) } else { Err(self.errors.swap_remove(0).1) }
+    }
+
+    /// When each node ran and where, if the run was a recorded one.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    fn check<T>(&self, node: Node<T>) -> usize {
+        assert_eq!(node.graph, self.state.plan.id, "the node is one of this graph");
+        node.index
+    }
+}
+
+impl fmt::Debug for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fates = self.state.plan.nodes.iter().enumerate();
+        let fates = fates.map(|(index, node)| (&*node.name, self.state.outputs.fate(index)));
+        f.debug_map().entries(fates).finish()
+    }
+}

@@ -1,0 +1,176 @@
+//! Running a graph: futures in the task that awaits it, computations on the threads of their queues.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use millstream_base::{Error, Kind, Origin, Result};
+use tracing::{Instrument, Span};
+
+use super::finished::Finished;
+use super::job::submit;
+use super::plan::{NodeWork, Output, Plan};
+use super::state::{Settled, State};
+use crate::set::Set;
+use crate::task::{BoxFuture, panicked};
+
+/// A graph under way. Dropping it drops the futures of its nodes; computations see their token cancelled.
+#[must_use = "a graph does nothing unless it is awaited"]
+pub struct GraphRun {
+    state: Arc<State>,
+    set: Set<Output>,
+    ready: Vec<usize>,
+    /// Until it begins.
+    input: Option<Output>,
+    span: Option<Span>,
+    is_over: bool,
+}
+
+impl GraphRun {
+    pub(super) fn new(plan: Arc<Plan>, input: Output, is_recorded: bool) -> Self {
+        let state = State::new(plan, is_recorded);
+        Self { state, set: Set::new(), ready: Vec::new(), input: Some(input), span: None, is_over: false }
+    }
+
+    fn begin(&mut self, input: Output) {
+        let nodes = self.state.plan.nodes.iter().enumerate().skip(1);
+        self.ready.extend(nodes.filter(|(_, node)| node.edges.is_empty()).map(|(index, _)| index));
+        self.state.settle(0, Settled::Done(input), &mut self.ready);
+        self.ready.sort_unstable();
+        self.state.limit(&mut self.ready);
+    }
+
+    fn start(&mut self, index: usize) {
+        let state = &self.state;
+        let node = &state.plan.nodes[index];
+        match (&node.work, node.plain_queue()) {
+            (_, Some(queue)) => submit(state, index, queue),
+            (NodeWork::Future(make), _) if node.deadline.is_none() && node.retry.is_none() => {
+                let made = catch_unwind(AssertUnwindSafe(|| make(&state.outputs)));
+                let future = made.unwrap_or_else(|payload| failed(panicked(payload)));
+                self.set.insert(index, recorded(state, index, future));
+            }
+            _ => self.set.insert(index, Box::pin(with_care(state.clone(), index))),
+        }
+    }
+
+    fn poll_nodes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            while let Some(index) = self.ready.pop() {
+                self.start(index);
+            }
+            if self.state.is_over() || self.state.is_cancelled() {
+                return Poll::Ready(());
+            }
+            match self.set.poll(cx) {
+                Poll::Ready(Some((index, outcome))) => {
+                    self.state.end(index, outcome, &mut self.ready);
+                    self.ready.reverse(); // taken from its end, those that became ready first first
+                }
+                Poll::Ready(None) | Poll::Pending => {
+                    if !self.state.receive(&mut self.ready, cx) {
+                        return Poll::Pending;
+                    }
+                    self.ready.reverse();
+                }
+            }
+        }
+    }
+}
+
+impl Future for GraphRun {
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+        let this = &mut *self;
+        assert!(!this.is_over, "a graph is not to be polled after it has ended");
+        let name = &this.state.plan.name;
+        let span = this.span.get_or_insert_with(|| tracing::debug_span!("graph", flow = %name)).clone();
+        let _entered = span.enter();
+        if let Some(input) = this.input.take() {
+            this.begin(input);
+            this.ready.reverse();
+        }
+        if this.poll_nodes(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.is_over = true;
+        this.set.clear();
+        Poll::Ready(Finished::new(this.state.clone()))
+    }
+}
+
+impl Drop for GraphRun {
+    fn drop(&mut self) {
+        if !self.is_over {
+            drop(self.state.close());
+        }
+    }
+}
+
+impl fmt::Debug for GraphRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GraphRun({:?})", self.state.plan.name)
+    }
+}
+
+fn failed(error: Error) -> BoxFuture<Result<Output>> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+fn recorded(
+    state: &Arc<State>,
+    index: usize,
+    future: BoxFuture<Result<Output>>,
+) -> BoxFuture<Result<Output>> {
+    let node = &state.plan.nodes[index];
+    let span = tracing::debug_span!("task", task = %node.name, kind = node.kind.name());
+    let future = if span.is_disabled() { future } else { Box::pin(future.instrument(span)) };
+    let Some(recorder) = state.recorder.clone() else { return future };
+    let state = state.clone();
+    Box::pin(async move {
+        let open = recorder.open_node(&state.plan, index);
+        let outcome = future.await;
+        open.close(outcome.as_ref().err());
+        outcome
+    })
+}
+
+/// A node with a deadline or with tries, or one that computes in a queue which has a limit or a deadline itself.
+async fn with_care(state: Arc<State>, index: usize) -> Result<Output> {
+    let node = &state.plan.nodes[index];
+    let tries = async {
+        match &node.retry {
+            None => once(&state, index).await,
+            Some(retry) => retry.run(|_| once(&state, index)).await,
+        }
+    };
+    match node.deadline {
+        None => tries.await,
+        Some(limit) => tokio::time::timeout(limit, tries).await.unwrap_or_else(|_| Err(late(limit))),
+    }
+}
+
+async fn once(state: &Arc<State>, index: usize) -> Result<Output> {
+    match &state.plan.nodes[index].work {
+        NodeWork::Input => Err(Error::invalid("an input does nothing")),
+        NodeWork::Future(make) => {
+            let made = catch_unwind(AssertUnwindSafe(|| make(&state.outputs)));
+            let future = made.unwrap_or_else(|payload| failed(panicked(payload)));
+            recorded(state, index, future).await
+        }
+        NodeWork::Compute(queue, _) => {
+            let state = state.clone();
+            queue.run_with(move |token| state.compute(index, Some(token))).await.flatten()
+        }
+    }
+}
+
+#[cold]
+fn late(limit: Duration) -> Error {
+    Error::new(Kind::Timeout, Origin::Local, format!("took longer than its limit of {limit:?}"))
+}

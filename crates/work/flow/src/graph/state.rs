@@ -1,0 +1,242 @@
+//! A run of a graph: what has ended, and what may begin.
+//!
+//! Rules:
+//! 1. A node's fate is stored once. Whoever stores it lowers `pending` of each successor, by one an edge; whoever brings that to 0
+//!    decides what becomes of the successor, and nobody else does.
+//! 2. `left` counts nodes without a fate. Who lowers it to 0 wakes the run.
+//! 3. `inbox` is touched under its lock; nothing of the user's runs under it, no waker.
+//! 4. With a limit, `running` counts nodes that have begun and have no fate yet.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Waker};
+
+use millstream_base::{Error, Result};
+
+use super::finished::Fate;
+use super::plan::{Edge, EdgeKind, OnFailure, Output, Plan};
+use crate::record::Recorder;
+
+/// What the nodes of a run have given so far.
+#[derive(Debug)]
+pub struct Outputs(Box<[Slot]>);
+
+#[derive(Debug)]
+struct Slot {
+    /// Edges to it from nodes without a fate.
+    pending: AtomicU32,
+    fate: OnceLock<Settled>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Settled {
+    Done(Output),
+    /// The error lies in the inbox.
+    Failed,
+    Skipped,
+    Cancelled,
+}
+
+pub(super) struct State {
+    pub(super) plan: Arc<Plan>,
+    pub(super) outputs: Outputs,
+    left: AtomicUsize,
+    pub(super) is_cancelled: AtomicBool,
+    inbox: Mutex<Inbox>,
+    pub(super) recorder: Option<Recorder>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// Nodes that the run is to begin.
+    ready: Vec<usize>,
+    /// The run's, while it waits.
+    waker: Option<Waker>,
+    errors: Vec<(usize, Error)>,
+    running: usize,
+    /// Ready, but above the limit.
+    held: VecDeque<usize>,
+}
+
+impl Outputs {
+    /// What this node gave.
+    pub(super) fn get<T: Send + Sync + 'static>(&self, index: usize) -> Option<Arc<T>> {
+        match self.0[index].fate.get() {
+            Some(Settled::Done(output)) => output.clone().downcast().ok(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fate(&self, index: usize) -> Fate {
+        match self.0[index].fate.get() {
+            Some(Settled::Done(_)) => Fate::Done,
+            Some(Settled::Failed) => Fate::Failed,
+            Some(Settled::Skipped) => Fate::Skipped,
+            Some(Settled::Cancelled) | None => Fate::Cancelled,
+        }
+    }
+
+    /// May the node at the end of this edge run, as far as the other end is concerned?
+    fn satisfies(&self, edge: &Edge) -> bool {
+        match (edge.kind, self.0[edge.from].fate.get()) {
+            (EdgeKind::Optional, _) | (EdgeKind::Value | EdgeKind::After, Some(Settled::Done(_))) => true,
+            (EdgeKind::When, Some(Settled::Done(output))) => output.downcast_ref() == Some(&true),
+            _ => false,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(plan: Arc<Plan>, is_recorded: bool) -> Arc<Self> {
+        let slot = |edges: usize| Slot {
+            pending: AtomicU32::new(u32::try_from(edges).expect("fewer than 2^32 edges")),
+            fate: OnceLock::new(),
+        };
+        let outputs = Outputs(plan.nodes.iter().map(|node| slot(node.edges.len())).collect());
+        let recorder = is_recorded.then(|| Recorder::new(plan.name.clone()));
+        let left = AtomicUsize::new(plan.nodes.len());
+        let is_cancelled = AtomicBool::new(false);
+        Arc::new(Self { plan, outputs, left, is_cancelled, inbox: Mutex::default(), recorder })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left.load(Acquire) == 0
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Relaxed)
+    }
+
+    /// A node that had begun has ended. Puts those that may begin now into `ready`.
+    pub(super) fn end(&self, index: usize, outcome: Result<Output>, ready: &mut Vec<usize>) {
+        let settled = match outcome {
+            Ok(output) => Settled::Done(output),
+            Err(error) => {
+                self.fail(index, error);
+                Settled::Failed
+            }
+        };
+        self.settle(index, settled, ready);
+        if self.plan.max_parallel.is_some() {
+            let mut inbox = self.lock();
+            inbox.running -= 1;
+            self.hold_back(&mut inbox, ready);
+        }
+    }
+
+    /// Stores the fate of a node, and of all those that can't run for want of it.
+    pub(super) fn settle(&self, index: usize, settled: Settled, ready: &mut Vec<usize>) {
+        let mut next = Some((index, settled));
+        let mut others = Vec::new();
+        while let Some((index, settled)) = next.take().or_else(|| others.pop()) {
+            if self.outputs.0[index].fate.set(settled).is_err() {
+                continue;
+            }
+            for successor in &self.plan.nodes[index].successors {
+                if self.outputs.0[*successor].pending.fetch_sub(1, AcqRel) != 1 {
+                    continue;
+                }
+                if self.can_run(*successor) {
+                    ready.push(*successor);
+                } else {
+                    others.push((*successor, Settled::Skipped));
+                }
+            }
+            if self.left.fetch_sub(1, AcqRel) == 1 {
+                self.wake();
+            }
+        }
+    }
+
+    fn can_run(&self, index: usize) -> bool {
+        self.plan.nodes[index].edges.iter().all(|edge| self.outputs.satisfies(edge))
+    }
+
+    /// Of the ready, keeps what the limit allows to begin; the rest waits, those longest ready first.
+    pub(super) fn limit(&self, ready: &mut Vec<usize>) {
+        if self.plan.max_parallel.is_some() {
+            self.hold_back(&mut self.lock(), ready);
+        }
+    }
+
+    fn hold_back(&self, inbox: &mut Inbox, ready: &mut Vec<usize>) {
+        let most = self.plan.max_parallel.unwrap_or(usize::MAX);
+        inbox.held.extend(ready.drain(..));
+        let count = most.saturating_sub(inbox.running).min(inbox.held.len());
+        inbox.running += count;
+        ready.extend(inbox.held.drain(..count));
+    }
+
+    #[cold]
+    fn fail(&self, index: usize, error: Error) {
+        let node = &self.plan.nodes[index];
+        let error = error.with_target(format!("{}/{}", self.plan.name, node.name));
+        self.lock().errors.push((index, error));
+        if self.plan.on_failure == OnFailure::CancelAll {
+            self.is_cancelled.store(true, Relaxed);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let waker = self.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The run is to begin this node.
+    pub(super) fn send(&self, index: usize) {
+        let waker = {
+            let mut inbox = self.lock();
+            inbox.ready.push(index);
+            inbox.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes what the run is to begin; if that is nothing and there is no end yet, leaves the waker. Is there anything to do?
+    pub(super) fn receive(&self, into: &mut Vec<usize>, cx: &Context<'_>) -> bool {
+        let mut new = None;
+        loop {
+            let mut inbox = self.lock();
+            if !inbox.ready.is_empty() {
+                into.append(&mut inbox.ready);
+                return true;
+            }
+            if self.is_over() || self.is_cancelled() {
+                return true;
+            }
+            if inbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return false;
+            }
+            if let Some(new) = new.take() {
+                let old = inbox.waker.replace(new);
+                drop(inbox);
+                drop(old);
+                return false;
+            }
+            drop(inbox);
+            new = Some(cx.waker().clone());
+        }
+    }
+
+    /// Gives those without a fate the one of being cancelled; the errors so far.
+    pub(super) fn close(&self) -> Vec<(usize, Error)> {
+        self.is_cancelled.store(true, Relaxed);
+        for slot in &self.outputs.0 {
+            // A computation that ends just now may have been quicker.
+            let _ = slot.fate.set(Settled::Cancelled);
+        }
+        std::mem::take(&mut self.lock().errors)
+    }
+}
