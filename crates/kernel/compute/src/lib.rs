@@ -13,6 +13,7 @@ mod cell;
 mod clock;
 mod computing;
 mod entry;
+mod options;
 mod pool;
 mod queue;
 mod stats;
@@ -21,8 +22,9 @@ mod turn;
 
 pub use computing::Computing;
 pub use entry::Job;
+pub use options::{QueueOptions, WhenFull};
 pub use pool::Compute;
-pub use queue::{Queue, QueueOptions, WhenFull};
+pub use queue::Queue;
 pub use stats::QueueStats;
 pub use token::CancelToken;
 

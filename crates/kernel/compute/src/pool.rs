@@ -11,7 +11,8 @@ use millstream_base::{Error, Kind, Origin, Result, RunningMean};
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::lock;
-use crate::queue::{Queue, QueueOptions, Shared};
+use crate::options::QueueOptions;
+use crate::queue::{Queue, Shared};
 use crate::stats::{QueueStats, nanos};
 use crate::turn::Turn;
 

@@ -1,4 +1,4 @@
-//! A named queue: its jobs, how many of them run, and what it allows.
+//! A named queue: its jobs, and how many of them run.
 //!
 //! Rules:
 //! 1. `is_ready` is true exactly while the pool's ring holds the queue, or somebody is about to put it there. Whoever makes a queue
@@ -18,81 +18,11 @@ use tokio::sync::Semaphore;
 use crate::cell::{Computation, Outcome, Work, stopped};
 use crate::entry::{Entry, Job};
 use crate::lock;
+use crate::options::{QueueOptions, WhenFull};
 use crate::pool::Core;
 use crate::stats::{Counts, QueueStats};
 use crate::turn::Turn;
 use crate::{CancelToken, Computing};
-
-/// What a full queue does with one more job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenFull {
-    /// The caller waits for a place, first come first served. The job enters the queue when its
-    /// [`Computing`] is polled or waited for.
-    #[default]
-    Wait,
-    /// The caller gets [`Kind::Limit`] at once.
-    Refuse,
-}
-
-/// What a queue may do.
-///
-/// ```
-/// use millstream_compute::QueueOptions;
-/// let serial = QueueOptions::default().max_parallel(1).weight(4);
-/// assert_eq!((serial.max_parallel, serial.weight, serial.depth), (Some(1), 4, None));
-/// ```
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueOptions {
-    /// Its share of the threads' turns beside other queues that have jobs; 1 to 1,000, 1 unless set.
-    pub weight: u32,
-    /// Jobs that run at once; 1 makes it serial: one after the other, in order. As many as there are threads unless set.
-    pub max_parallel: Option<usize>,
-    /// Jobs that lie in the queue, those that run not counted; no limit unless set.
-    pub depth: Option<usize>,
-    /// What happens at that limit.
-    pub when_full: WhenFull,
-    /// How long a job may take from when it was given until its output is there; no limit unless set.
-    pub deadline: Option<Duration>,
-}
-
-impl Default for QueueOptions {
-    fn default() -> Self {
-        Self { weight: 1, max_parallel: None, depth: None, when_full: WhenFull::Wait, deadline: None }
-    }
-}
-
-impl QueueOptions {
-    /// Sets [`weight`](Self::weight); outside of 1 to 1,000 it is cut to that.
-    #[must_use]
-    pub fn weight(self, weight: u32) -> Self {
-        Self { weight: weight.clamp(1, 1000), ..self }
-    }
-
-    /// Sets [`max_parallel`](Self::max_parallel); at least 1.
-    #[must_use]
-    pub fn max_parallel(self, most: usize) -> Self {
-        Self { max_parallel: Some(most.max(1)), ..self }
-    }
-
-    /// Sets [`depth`](Self::depth); at least 1.
-    #[must_use]
-    pub fn depth(self, most: usize) -> Self {
-        Self { depth: Some(most.clamp(1, Semaphore::MAX_PERMITS)), ..self }
-    }
-
-    /// Sets [`when_full`](Self::when_full).
-    #[must_use]
-    pub fn when_full(self, when_full: WhenFull) -> Self {
-        Self { when_full, ..self }
-    }
-
-    /// Sets [`deadline`](Self::deadline).
-    #[must_use]
-    pub fn deadline(self, deadline: Duration) -> Self {
-        Self { deadline: Some(deadline), ..self }
-    }
-}
 
 /// A named queue of a [`Compute`](crate::Compute). Clones are the same queue.
 #[derive(Clone)]
