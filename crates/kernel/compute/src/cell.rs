@@ -22,7 +22,10 @@ use crate::token::CancelToken;
 /// What a thread does with a computation.
 pub(crate) trait Computation: Send + Sync {
     /// Runs it, unless it was cancelled before. It is counted before its caller can know of it.
-    fn run(&self, queue: &Shared);
+    fn run(&self, queue: &Arc<Shared>);
+
+    /// Does nobody want it any more?
+    fn is_cancelled(&self) -> bool;
 
     /// It will never run: its caller gets this error.
     fn refuse(&self, error: Error);
@@ -57,8 +60,7 @@ pub(crate) struct Work<F, T> {
 
 impl<F, T> Work<F, T> {
     pub(crate) fn new(closure: F) -> Arc<Self> {
-        let cell = Cell { is_cancelled: AtomicBool::new(false), outcome: Mutex::new(State::Pending(None)) };
-        Arc::new(Self { closure: Mutex::new(Some(closure)), cell })
+        Arc::new(Self { closure: Mutex::new(Some(closure)), cell: Cell::default() })
     }
 }
 
@@ -67,9 +69,9 @@ where
     F: FnOnce(CancelToken<'_>) -> T + Send,
     T: Send,
 {
-    fn run(&self, queue: &Shared) {
+    fn run(&self, queue: &Arc<Shared>) {
         let Some(closure) = lock(&self.closure).take() else { return };
-        if self.cell.is_cancelled.load(Relaxed) {
+        if self.is_cancelled() {
             discard(closure);
             queue.counts.ran(Ran::Skipped);
             return self.cell.finish(Err(cancelled()));
@@ -88,6 +90,10 @@ where
         }
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.cell.is_cancelled()
+    }
+
     fn refuse(&self, error: Error) {
         self.cell.is_cancelled.store(true, Relaxed);
         let closure = lock(&self.closure).take();
@@ -96,8 +102,7 @@ where
     }
 
     fn expire(&self, limit: Duration) {
-        self.cell.is_cancelled.store(true, Relaxed);
-        self.cell.finish(Err(late(limit)));
+        self.cell.expire(limit);
     }
 }
 
@@ -108,6 +113,12 @@ where
 {
     fn cell(&self) -> &Cell<T> {
         &self.cell
+    }
+}
+
+impl<T> Default for Cell<T> {
+    fn default() -> Self {
+        Self { is_cancelled: AtomicBool::new(false), outcome: Mutex::new(State::Pending(None)) }
     }
 }
 
@@ -139,6 +150,16 @@ impl<T> Cell<T> {
         }
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Relaxed)
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn expire(&self, limit: Duration) {
+        self.is_cancelled.store(true, Relaxed);
+        self.finish(Err(late(limit)));
+    }
+
     /// Nobody waits any more.
     pub(crate) fn abandon(&self) {
         self.is_cancelled.store(true, Relaxed);
@@ -147,7 +168,7 @@ impl<T> Cell<T> {
     }
 
     /// Rule 1.
-    fn finish(&self, output: Result<T>) {
+    pub(crate) fn finish(&self, output: Result<T>) {
         let mut state = lock(&self.outcome);
         let State::Pending(waker) = &mut *state else {
             drop(state);

@@ -11,6 +11,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use crate::cell::{Outcome, stopped};
 use crate::entry::Entry;
 use crate::queue::Shared;
+use crate::seat::blocking;
 
 /// A computation under way: a future under any runtime; [`wait`](Self::wait) is for plain threads.
 ///
@@ -53,20 +54,29 @@ impl<T> Computing<T> {
         Self(State::Outside(place, queue, entry, outcome))
     }
 
-    /// Blocks the calling thread until it ends. Not for a worker of an engine, nor for another computation of the same pool where
-    /// all its threads might do so: they would wait for each other.
+    /// Blocks the calling thread until it ends. Not for a worker of an engine.
+    ///
+    /// Another computation may wait so: while it does, a thread that is started for it (some 20 µs) serves in its place, so that a pool
+    /// goes on though all its threads wait. It still counts as running in its own queue: one of a serial queue must not wait for a
+    /// later one of the same.
     ///
     /// # Errors
-    /// As the future.
+    /// As the future; and, the computation cancelled, [`Kind::Limit`](millstream_base::Kind::Limit) when 256 threads of a pool wait
+    /// already, [`Kind::Io`](millstream_base::Kind::Io) when no other thread can be started.
     pub fn wait(self) -> Result<T> {
         let waker = Waker::from(Arc::new(Parked(thread::current())));
         let (mut this, mut cx) = (pin!(self), Context::from_waker(&waker));
-        loop {
-            if let Poll::Ready(output) = this.as_mut().poll(&mut cx) {
-                return output;
-            }
-            thread::park();
+        if let Poll::Ready(output) = this.as_mut().poll(&mut cx) {
+            return output;
         }
+        blocking(|| {
+            loop {
+                thread::park();
+                if let Poll::Ready(output) = this.as_mut().poll(&mut cx) {
+                    return output;
+                }
+            }
+        })?
     }
 }
 

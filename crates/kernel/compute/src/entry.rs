@@ -4,10 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use millstream_base::Error;
+use rayon::ThreadBuilder;
 
 use crate::cell::{Computation, discard};
 use crate::queue::Shared;
 use crate::stats::Ran;
+use crate::team;
 
 /// A job object for [`Queue::submit`](crate::Queue::submit). It has its own state, and its own way to tell of its end.
 pub trait Job: Send + Sync {
@@ -24,11 +26,15 @@ pub(crate) enum Entry {
     /// With the place of its output.
     Computation(Arc<dyn Computation>),
     Job(Arc<dyn Job>),
+    /// One that runs in a team of the queue's threads.
+    Parallel(Arc<dyn Computation>),
+    /// A further thread for a team. Refused, it is dropped: the team has one thread for sure.
+    Helper(Box<ThreadBuilder>),
 }
 
 impl Entry {
     /// Runs it on this thread, as this queue's.
-    pub(crate) fn run(self, queue: &Shared) {
+    pub(crate) fn run(self, queue: &Arc<Shared>) {
         match self {
             Self::Computation(computation) => computation.run(queue),
             Self::Job(job) => match catch_unwind(AssertUnwindSafe(|| job.run())) {
@@ -38,13 +44,21 @@ impl Entry {
                     discard(payload);
                 }
             },
+            Self::Parallel(computation) => team::run(computation, queue),
+            Self::Helper(helper) => team::help(*helper),
         }
+    }
+
+    /// Does it hold one of the places that the queue's depth limits?
+    pub(crate) fn has_place(&self) -> bool {
+        !matches!(self, Self::Helper(_))
     }
 
     /// It will never run.
     pub(crate) fn refuse(self, error: Error) {
         match self {
-            Self::Computation(computation) => computation.refuse(error),
+            Self::Computation(computation) | Self::Parallel(computation) => computation.refuse(error),
+            Self::Helper(_) => {}
             Self::Job(job) => {
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.abandon())) {
                     discard(payload);

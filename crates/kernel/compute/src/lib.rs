@@ -16,7 +16,11 @@ mod entry;
 mod options;
 mod pool;
 mod queue;
+mod ring;
+mod scope;
+mod seat;
 mod stats;
+mod team;
 mod token;
 mod turn;
 
@@ -25,6 +29,8 @@ pub use entry::Job;
 pub use options::{QueueOptions, WhenFull};
 pub use pool::Compute;
 pub use queue::Queue;
+/// What [`Queue::parallel`] and [`Queue::scope`] run: parallel iterators, `join`, `Scope`.
+pub use rayon;
 pub use stats::QueueStats;
 pub use token::CancelToken;
 

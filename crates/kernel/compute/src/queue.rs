@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind, Origin, Result};
+use rayon::ThreadBuilder;
 use tokio::sync::Semaphore;
 
 use crate::cell::{Computation, Outcome, Work, stopped};
 use crate::entry::{Entry, Job};
 use crate::lock;
 use crate::options::{QueueOptions, WhenFull};
-use crate::pool::Core;
+use crate::ring::Core;
 use crate::stats::{Counts, QueueStats};
 use crate::turn::Turn;
 use crate::{CancelToken, Computing};
@@ -141,7 +142,7 @@ impl Queue {
     }
 
     /// Has a computation wait for its turn, or its caller for a place.
-    fn enter<T>(
+    pub(crate) fn enter<T>(
         &self,
         computation: Arc<dyn Computation>,
         entry: fn(Arc<dyn Computation>) -> Entry,
@@ -227,6 +228,23 @@ impl Shared {
         }
     }
 
+    /// Has more threads serve the queue for a team, before all others: its turn has come. They do without once the pool has ended.
+    pub(crate) fn push_helpers(self: &Arc<Self>, helpers: Vec<ThreadBuilder>) {
+        let mut inner = lock(&self.inner);
+        if inner.is_closed {
+            return;
+        }
+        // Each shifts the numbers of those that wait by one: their stamps are looked at so much too early.
+        inner.came += helpers.len() as u64;
+        helpers.into_iter().for_each(|helper| inner.jobs.push_front(Entry::Helper(Box::new(helper))));
+        self.let_go(inner);
+    }
+
+    /// Threads that may serve it at once.
+    pub(crate) fn most_threads(&self) -> usize {
+        self.core.threads().min(self.options.max_parallel.unwrap_or(usize::MAX))
+    }
+
     /// Ends the lock; rule 1.
     fn let_go(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
         let becomes_ready = self.becomes_ready(&mut inner);
@@ -259,7 +277,7 @@ impl Shared {
 
     fn run_turn(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Entry>) {
         let is_open = batch.len() > 1 && self.options.max_parallel.is_none();
-        turn.begin(batch, is_open.then(|| self.clone()));
+        turn.begin(batch, self.clone(), is_open);
         if is_open {
             self.core.show_turn();
         }
@@ -267,22 +285,31 @@ impl Shared {
         turn.end(batch);
         self.core.note_span(ran, span);
         let mut inner = lock(&self.inner);
-        while let Some(job) = batch.pop_back() {
+        inner.running -= 1;
+        self.put_back(inner, batch);
+    }
+
+    /// What was taken and has not begun comes back to the front.
+    pub(crate) fn take_back(self: &Arc<Self>, mut rest: VecDeque<Entry>) {
+        self.put_back(lock(&self.inner), &mut rest);
+    }
+
+    fn put_back(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>, rest: &mut VecDeque<Entry>) {
+        while let Some(job) = rest.pop_back() {
             inner.jobs.push_front(job);
         }
-        inner.running -= 1;
         let closed = if inner.is_closed { std::mem::take(&mut inner.jobs) } else { VecDeque::new() };
         self.let_go(inner);
         closed.into_iter().for_each(|job| job.refuse(stopped()));
     }
 
     /// Runs jobs until the slice is over; looks at the clock after the first, the second, the fourth and so on.
-    fn run_jobs(&self, turn: &Turn) -> (usize, Duration) {
+    fn run_jobs(self: &Arc<Self>, turn: &Turn) -> (usize, Duration) {
         let limit = SLICE * self.options.weight;
         let begun = Instant::now();
         let (mut ran, mut look_at) = (0, 1);
         while let Some(job) = turn.next() {
-            if let Some(places) = &self.places {
+            if let Some(places) = self.places.as_ref().filter(|_| job.has_place()) {
                 places.add_permits(1);
             }
             job.run(self);
