@@ -179,6 +179,11 @@ impl Queue {
         &self.0.options
     }
 
+    /// How many threads may serve it at once.
+    pub fn threads(&self) -> usize {
+        self.0.most_threads()
+    }
+
     /// Its numbers now.
     pub fn stats(&self) -> QueueStats {
         self.0.stats()

@@ -1,9 +1,9 @@
 //! Nodes that run when those they depend on have ended.
 
 mod build;
+mod crew;
 mod finished;
 mod inputs;
-mod job;
 mod plan;
 mod run;
 mod state;
@@ -81,7 +81,7 @@ impl<I: Send + Sync + 'static> Graph<I> {
 
     /// How many nodes it has, the input among them.
     pub fn len(&self) -> usize {
-        self.plan.nodes.len()
+        self.plan.len()
     }
 
     /// Has it nothing but its input?
@@ -102,6 +102,6 @@ impl<I> Clone for Graph<I> {
 
 impl<I> fmt::Debug for Graph<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Graph").field("name", &self.plan.name).field("nodes", &self.plan.nodes.len()).finish()
+        f.debug_struct("Graph").field("name", &self.plan.name).field("nodes", &self.plan.len()).finish()
     }
 }

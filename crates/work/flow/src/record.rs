@@ -162,11 +162,14 @@ impl Recorder {
     /// A node of a graph begins.
     pub(crate) fn open_node(&self, plan: &Plan, index: usize) -> Open {
         let begun = self.0.begun.elapsed();
-        let node = &plan.nodes[index];
+        let node = &plan.details[index];
         let mut state = self.lock();
         let worker = state.worker();
-        let after: Vec<_> =
-            node.edges.iter().filter_map(|edge| state.places.get(&edge.from).copied()).collect();
+        let after: Vec<_> = plan
+            .edges_of(index)
+            .iter()
+            .filter_map(|edge| state.places.get(&(edge.from as usize)).copied())
+            .collect();
         let ready = after.iter().map(|at| state.spans[*at].ended).max().unwrap_or_default().min(begun);
         drop(state);
         let (ended, ending) = (begun, Ending::Cancelled);

@@ -72,6 +72,22 @@ impl<T> Set<T> {
         }
     }
 
+    /// Polls one at once, and adds it if it does not end; its outcome if it does.
+    pub(crate) fn poll_first(&mut self, key: usize, mut future: BoxFuture<Result<T>>) -> Option<Result<T>> {
+        let index = self.free.pop().unwrap_or_else(|| self.add_slot());
+        let slot = &mut self.slots[index as usize];
+        match contained(future.as_mut(), &mut Context::from_waker(&slot.waker)) {
+            Poll::Ready(outcome) => {
+                self.free.push(index);
+                Some(outcome)
+            }
+            Poll::Pending => {
+                (slot.key, slot.future) = (key, Some(future));
+                None
+            }
+        }
+    }
+
     /// Drops all.
     pub(crate) fn clear(&mut self) {
         for index in 0..self.slots.len() {

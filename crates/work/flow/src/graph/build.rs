@@ -12,7 +12,9 @@ use millstream_base::Result;
 use millstream_runtime::Queue;
 
 use super::inputs::Edges;
-use super::plan::{Compute, Edge, EdgeKind, MakeFuture, NodePlan, NodeWork, OnFailure, Output, Plan, Token};
+use super::plan::{
+    Compute, Details, Edge, EdgeKind, MakeFuture, NodeWork, OnFailure, Output, Plan, Rows, Token,
+};
 use super::{Graph, Inputs, Node};
 use crate::task::Name;
 use crate::{Retry, TaskKind};
@@ -22,7 +24,15 @@ use crate::{Retry, TaskKind};
 /// A node's closure makes a future, or computes, once a run, and again if the node is tried again. It gets an [`Arc`] of each output
 /// that it depends on; many nodes may depend on one.
 pub struct GraphBuilder<I = ()> {
-    plan: Plan,
+    id: u64,
+    name: Name,
+    works: Vec<NodeWork>,
+    details: Vec<Details>,
+    /// Each with the node that it leads to.
+    edges: Vec<(u32, Edge)>,
+    queues: Vec<Queue>,
+    on_failure: OnFailure,
+    max_parallel: Option<usize>,
     input: PhantomData<fn(I)>,
 }
 
@@ -34,17 +44,24 @@ const INPUT: usize = 0;
 impl<I: Send + Sync + 'static> GraphBuilder<I> {
     /// A graph with nothing but its input.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        let id = LAST_ID.fetch_add(1, Relaxed);
-        let on_failure = OnFailure::default();
-        let plan = Plan { id, name: name.into(), nodes: Vec::new(), on_failure, max_parallel: None };
-        let mut this = Self { plan, input: PhantomData };
-        let _: Node<I> = this.add("input".into(), TaskKind::Other, Vec::new(), NodeWork::Input);
+        let mut this = Self {
+            id: LAST_ID.fetch_add(1, Relaxed),
+            name: name.into(),
+            works: Vec::new(),
+            details: Vec::new(),
+            edges: Vec::new(),
+            queues: Vec::new(),
+            on_failure: OnFailure::default(),
+            max_parallel: None,
+            input: PhantomData,
+        };
+        let _: Node<I> = this.add("input".into(), TaskKind::Other, NodeWork::Input);
         this
     }
 
     /// What a run gets.
     pub fn input(&self) -> Node<I> {
-        Node::new(self.plan.id, INPUT)
+        Node::new(self.id, INPUT)
     }
 
     /// Adds a node that does what `make` gives for the outputs it depends on.
@@ -63,12 +80,12 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + Sync + 'static,
     {
-        let edges = self.edges(&inputs);
+        self.add_edges(&inputs);
         let make: MakeFuture = Box::new(move |outputs| {
             let future = make(inputs.values(outputs));
             Box::pin(async move { future.await.map(|output| Arc::new(output) as Output) })
         });
-        self.add(name.into(), kind, edges, NodeWork::Future(make))
+        self.add(name.into(), kind, NodeWork::Future(make))
     }
 
     /// Adds a node that computes on the threads of `queue`.
@@ -104,11 +121,12 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
         N: Inputs,
         T: Send + Sync + 'static,
     {
-        let edges = self.edges(&inputs);
+        self.add_edges(&inputs);
         let compute: Compute = Box::new(move |outputs, token| {
             compute(inputs.values(outputs), token).map(|output| Arc::new(output) as Output)
         });
-        self.add(name.into(), TaskKind::Compute, edges, NodeWork::Compute(queue.clone(), compute))
+        let queue = self.queue(queue);
+        self.add(name.into(), TaskKind::Compute, NodeWork::Compute(queue, compute))
     }
 
     /// Runs `node` only when `condition` gives true; it is skipped when that gives false, or nothing.
@@ -133,8 +151,7 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
         self.check(node);
         self.check(condition);
         assert!(condition.index < node.index, "a condition is there before the node that it decides about");
-        self.plan.nodes[node.index].edges.push(Edge { from: condition.index, kind: EdgeKind::When });
-        self.plan.nodes[condition.index].successors.push(node.index);
+        self.edges.push((small(node.index), Edge { from: small(condition.index), kind: EdgeKind::When }));
     }
 
     /// Ends the node with an error of [`Kind::Timeout`](millstream_base::Kind::Timeout) after `limit`, all its tries together.
@@ -143,7 +160,7 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
     /// When it is a node of another graph.
     pub fn deadline<T>(&mut self, node: Node<T>, limit: Duration) {
         self.check(node);
-        self.plan.nodes[node.index].deadline = Some(limit);
+        self.details[node.index].deadline = Some(limit);
     }
 
     /// Tries the node again as `retry` says.
@@ -152,49 +169,97 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
     /// When it is a node of another graph.
     pub fn retry<T>(&mut self, node: Node<T>, retry: Retry) {
         self.check(node);
-        self.plan.nodes[node.index].retry = Some(retry);
+        self.details[node.index].retry = Some(retry);
     }
 
     /// What happens when a node fails; [`OnFailure::CancelAll`] unless set.
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
-        self.plan.on_failure = on_failure;
+        self.on_failure = on_failure;
         self
     }
 
     /// So many nodes run at once, at least one; the others wait in the order in which they became ready. No limit unless set.
     #[must_use]
     pub fn max_parallel(mut self, most: usize) -> Self {
-        self.plan.max_parallel = Some(most.max(1));
+        self.max_parallel = Some(most.max(1));
         self
     }
 
     /// The graph.
     pub fn build(self) -> Graph<I> {
-        Graph { plan: Arc::new(self.plan), input: PhantomData }
+        let Self { id, name, works, details, edges, queues, on_failure, max_parallel, .. } = self;
+        let is_plain = |at: u32| {
+            let options = queues[at as usize].options();
+            options.depth.is_none() && options.deadline.is_none()
+        };
+        let with_care = |(work, details): (NodeWork, &Details)| match work {
+            NodeWork::Future(make) if details.needs_care() => NodeWork::FutureWithCare(make),
+            NodeWork::Compute(queue, compute) if details.needs_care() || !is_plain(queue) => {
+                NodeWork::ComputeWithCare(queue, compute)
+            }
+            work => work,
+        };
+        let nodes: Vec<_> = works.into_iter().zip(&details).map(with_care).collect();
+        let is_condition = |(_, edge): &(u32, Edge)| edge.kind == EdgeKind::When;
+        let has_conditions = edges.iter().any(is_condition);
+        let reversed = edges.iter().map(|(to, edge)| (edge.from, *to));
+        let successors = Rows::new(nodes.len(), reversed, 0);
+        let filler = Edge { from: 0, kind: EdgeKind::Value };
+        let edges = Rows::new(nodes.len(), edges.into_iter(), filler);
+        let plan = Plan {
+            id,
+            name,
+            nodes,
+            details,
+            edges,
+            successors,
+            queues,
+            on_failure,
+            max_parallel,
+            has_conditions,
+        };
+        Graph { plan: Arc::new(plan), input: PhantomData }
     }
 
     fn check<T>(&self, node: Node<T>) {
-        assert_eq!(node.graph, self.plan.id, "the node is one of this graph");
+        assert_eq!(node.graph, self.id, "the node is one of this graph");
     }
 
-    fn edges(&self, inputs: &impl Inputs) -> Vec<Edge> {
-        let mut edges = Edges { graph: self.plan.id, edges: Vec::new() };
-        inputs.edges(&mut edges);
-        edges.edges
+    /// Of the node that is added next.
+    fn add_edges(&mut self, inputs: &impl Inputs) {
+        let to = small(self.works.len());
+        inputs.edges(&mut Edges { graph: self.id, to, edges: &mut self.edges });
     }
 
-    fn add<T>(&mut self, name: Name, kind: TaskKind, edges: Vec<Edge>, work: NodeWork) -> Node<T> {
-        let index = self.plan.nodes.len();
-        edges.iter().for_each(|edge| self.plan.nodes[edge.from].successors.push(index));
-        let (successors, deadline, retry) = (Vec::new(), None, None);
-        self.plan.nodes.push(NodePlan { name, kind, edges, successors, work, deadline, retry });
-        Node::new(self.plan.id, index)
+    fn queue(&mut self, queue: &Queue) -> u32 {
+        let known = self.queues.iter().rposition(|known| known == queue);
+        small(known.unwrap_or_else(|| {
+            self.queues.push(queue.clone());
+            self.queues.len() - 1
+        }))
     }
+
+    fn add<T>(&mut self, name: Name, kind: TaskKind, work: NodeWork) -> Node<T> {
+        let index = self.works.len();
+        self.works.push(work);
+        self.details.push(Details { name, kind, deadline: None, retry: None });
+        Node::new(self.id, index)
+    }
+}
+
+impl Details {
+    fn needs_care(&self) -> bool {
+        self.deadline.is_some() || self.retry.is_some()
+    }
+}
+
+fn small(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 nodes")
 }
 
 impl<I> fmt::Debug for GraphBuilder<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GraphBuilder({:?}, {} nodes)", self.plan.name, self.plan.nodes.len())
+        write!(f, "GraphBuilder({:?}, {} nodes)", self.name, self.works.len())
     }
 }

@@ -64,7 +64,7 @@ impl Finished {
 
     /// The errors, by name of the node, in the order in which they came.
     pub fn errors(&self) -> impl Iterator<Item = (&str, &Error)> {
-        self.errors.iter().map(|(index, error)| (&*self.state.plan.nodes[*index].name, error))
+        self.errors.iter().map(|(index, error)| (&*self.state.plan.details[*index].name, error))
     }
 
     /// Itself if no node failed.
@@ -88,7 +88,7 @@ impl Finished {
 
 impl fmt::Debug for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fates = self.state.plan.nodes.iter().enumerate();
+        let fates = self.state.plan.details.iter().enumerate();
         let fates = fates.map(|(index, node)| (&*node.name, self.state.outputs.fate(index)));
         f.debug_map().entries(fates).finish()
     }

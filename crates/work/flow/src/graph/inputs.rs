@@ -56,7 +56,7 @@ pub trait Inputs: Send + Sync + 'static {
     type Values: Send + 'static;
 
     #[doc(hidden)]
-    fn edges(&self, into: &mut Edges);
+    fn edges(&self, into: &mut Edges<'_>);
 
     #[doc(hidden)]
     fn values(&self, outputs: &Outputs) -> Self::Values;
@@ -64,22 +64,24 @@ pub trait Inputs: Send + Sync + 'static {
 
 /// Edges to a node that is being added.
 #[derive(Debug)]
-pub struct Edges {
+pub struct Edges<'a> {
     pub(super) graph: u64,
-    pub(super) edges: Vec<Edge>,
+    pub(super) to: u32,
+    pub(super) edges: &'a mut Vec<(u32, Edge)>,
 }
 
-impl Edges {
+impl Edges<'_> {
     fn add<T>(&mut self, node: Node<T>, kind: EdgeKind) {
         assert_eq!(node.graph, self.graph, "a node depends on nodes of its own graph");
-        self.edges.push(Edge { from: node.index, kind });
+        let from = u32::try_from(node.index).expect("fewer than 2^32 nodes");
+        self.edges.push((self.to, Edge { from, kind }));
     }
 }
 
 impl<T: Send + Sync + 'static> Inputs for Node<T> {
     type Values = Arc<T>;
 
-    fn edges(&self, into: &mut Edges) {
+    fn edges(&self, into: &mut Edges<'_>) {
         into.add(*self, EdgeKind::Value);
     }
 
@@ -91,7 +93,7 @@ impl<T: Send + Sync + 'static> Inputs for Node<T> {
 impl<T: Send + Sync + 'static> Inputs for Optional<T> {
     type Values = Option<Arc<T>>;
 
-    fn edges(&self, into: &mut Edges) {
+    fn edges(&self, into: &mut Edges<'_>) {
         into.add(self.0, EdgeKind::Optional);
     }
 
@@ -103,7 +105,7 @@ impl<T: Send + Sync + 'static> Inputs for Optional<T> {
 impl<T: Send + Sync + 'static> Inputs for After<T> {
     type Values = ();
 
-    fn edges(&self, into: &mut Edges) {
+    fn edges(&self, into: &mut Edges<'_>) {
         into.add(self.0, EdgeKind::After);
     }
 
@@ -113,7 +115,7 @@ impl<T: Send + Sync + 'static> Inputs for After<T> {
 impl Inputs for () {
     type Values = ();
 
-    fn edges(&self, _into: &mut Edges) {}
+    fn edges(&self, _into: &mut Edges<'_>) {}
 
     fn values(&self, _outputs: &Outputs) {}
 }
@@ -121,7 +123,7 @@ impl Inputs for () {
 impl<N: Inputs> Inputs for Vec<N> {
     type Values = Vec<N::Values>;
 
-    fn edges(&self, into: &mut Edges) {
+    fn edges(&self, into: &mut Edges<'_>) {
         self.iter().for_each(|node| node.edges(into));
     }
 
@@ -136,7 +138,7 @@ macro_rules! tuples {
             type Values = ($($name::Values,)+);
 
             #[allow(non_snake_case)]
-            fn edges(&self, into: &mut Edges) {
+            fn edges(&self, into: &mut Edges<'_>) {
                 let ($($name,)+) = self;
                 $($name.edges(into);)+
             }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use millstream_base::{Error, Kind, Origin, Result};
 use tracing::{Instrument, Span};
 
+use super::crew;
 use super::finished::Finished;
-use super::job::submit;
 use super::plan::{NodeWork, Output, Plan};
 use super::state::{Settled, State};
 use crate::set::Set;
@@ -27,50 +27,63 @@ pub struct GraphRun {
     /// Until it begins.
     input: Option<Output>,
     span: Option<Span>,
+    /// By a record, or by a subscriber of spans.
+    is_watched: bool,
     is_over: bool,
 }
 
 impl GraphRun {
     pub(super) fn new(plan: Arc<Plan>, input: Output, is_recorded: bool) -> Self {
         let state = State::new(plan, is_recorded);
-        Self { state, set: Set::new(), ready: Vec::new(), input: Some(input), span: None, is_over: false }
+        let (set, ready, input, span) = (Set::new(), Vec::new(), Some(input), None);
+        Self { state, set, ready, input, span, is_watched: is_recorded, is_over: false }
     }
 
     fn begin(&mut self, input: Output) {
-        let nodes = self.state.plan.nodes.iter().enumerate().skip(1);
-        self.ready.extend(nodes.filter(|(_, node)| node.edges.is_empty()).map(|(index, _)| index));
-        self.state.settle(0, Settled::Done(input), &mut self.ready);
+        let is_first = |index: &usize| self.state.plan.edges_of(*index).is_empty();
+        self.ready.extend((1..self.state.plan.len()).filter(is_first));
+        let ended = self.state.settle(0, Settled::Done(input), &mut self.ready);
         self.ready.sort_unstable();
         self.state.limit(&mut self.ready);
+        self.state.count_down(ended);
     }
 
+    /// Begins a node. If it is a future that ends at once, so does the node.
     fn start(&mut self, index: usize) {
         let state = &self.state;
-        let node = &state.plan.nodes[index];
-        match (&node.work, node.plain_queue()) {
-            (_, Some(queue)) => submit(state, index, queue),
-            (NodeWork::Future(make), _) if node.deadline.is_none() && node.retry.is_none() => {
+        let future = match &state.plan.nodes[index] {
+            NodeWork::Compute(queue, _) => return crew::add(state, *queue, index as u32), // as they were counted
+            NodeWork::Future(make) => {
                 let made = catch_unwind(AssertUnwindSafe(|| make(&state.outputs)));
                 let future = made.unwrap_or_else(|payload| failed(panicked(payload)));
-                self.set.insert(index, recorded(state, index, future));
+                if self.is_watched { watched(state, index, future) } else { future }
             }
-            _ => self.set.insert(index, Box::pin(with_care(state.clone(), index))),
+            _ => Box::pin(with_care(state.clone(), index)),
+        };
+        if let Some(outcome) = self.set.poll_first(index, future) {
+            self.end(index, outcome);
         }
     }
 
+    fn end(&mut self, index: usize, outcome: Result<Output>) {
+        let before = self.ready.len();
+        let ended = self.state.end(index, outcome, &mut self.ready);
+        self.state.count_down(ended);
+        // Taken from its end: those that became ready first come first.
+        self.ready[before..].reverse();
+    }
+
     fn poll_nodes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            while let Some(index) = self.ready.pop() {
-                self.start(index);
-            }
+        for _ in 0..MOST_STEPS {
             if self.state.is_over() || self.state.is_cancelled() {
                 return Poll::Ready(());
             }
+            if let Some(index) = self.ready.pop() {
+                self.start(index);
+                continue;
+            }
             match self.set.poll(cx) {
-                Poll::Ready(Some((index, outcome))) => {
-                    self.state.end(index, outcome, &mut self.ready);
-                    self.ready.reverse(); // taken from its end, those that became ready first first
-                }
+                Poll::Ready(Some((index, outcome))) => self.end(index, outcome),
                 Poll::Ready(None) | Poll::Pending => {
                     if !self.state.receive(&mut self.ready, cx) {
                         return Poll::Pending;
@@ -79,8 +92,13 @@ impl GraphRun {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
+
+/// So many nodes begin or end in one go, and others get their turn.
+const MOST_STEPS: usize = 256;
 
 impl Future for GraphRun {
     type Output = Finished;
@@ -92,6 +110,7 @@ impl Future for GraphRun {
         let span = this.span.get_or_insert_with(|| tracing::debug_span!("graph", flow = %name)).clone();
         let _entered = span.enter();
         if let Some(input) = this.input.take() {
+            this.is_watched |= !span.is_disabled();
             this.begin(input);
             this.ready.reverse();
         }
@@ -122,12 +141,8 @@ fn failed(error: Error) -> BoxFuture<Result<Output>> {
     Box::pin(std::future::ready(Err(error)))
 }
 
-fn recorded(
-    state: &Arc<State>,
-    index: usize,
-    future: BoxFuture<Result<Output>>,
-) -> BoxFuture<Result<Output>> {
-    let node = &state.plan.nodes[index];
+fn watched(state: &Arc<State>, index: usize, future: BoxFuture<Result<Output>>) -> BoxFuture<Result<Output>> {
+    let node = &state.plan.details[index];
     let span = tracing::debug_span!("task", task = %node.name, kind = node.kind.name());
     let future = if span.is_disabled() { future } else { Box::pin(future.instrument(span)) };
     let Some(recorder) = state.recorder.clone() else { return future };
@@ -142,7 +157,7 @@ fn recorded(
 
 /// A node with a deadline or with tries, or one that computes in a queue which has a limit or a deadline itself.
 async fn with_care(state: Arc<State>, index: usize) -> Result<Output> {
-    let node = &state.plan.nodes[index];
+    let node = &state.plan.details[index];
     let tries = async {
         match &node.retry {
             None => once(&state, index).await,
@@ -156,15 +171,15 @@ async fn with_care(state: Arc<State>, index: usize) -> Result<Output> {
 }
 
 async fn once(state: &Arc<State>, index: usize) -> Result<Output> {
-    match &state.plan.nodes[index].work {
+    match &state.plan.nodes[index] {
         NodeWork::Input => Err(Error::invalid("an input does nothing")),
-        NodeWork::Future(make) => {
+        NodeWork::Future(make) | NodeWork::FutureWithCare(make) => {
             let made = catch_unwind(AssertUnwindSafe(|| make(&state.outputs)));
             let future = made.unwrap_or_else(|payload| failed(panicked(payload)));
-            recorded(state, index, future).await
+            watched(state, index, future).await
         }
-        NodeWork::Compute(queue, _) => {
-            let state = state.clone();
+        NodeWork::Compute(queue, _) | NodeWork::ComputeWithCare(queue, _) => {
+            let (state, queue) = (state.clone(), &state.plan.queues[*queue as usize]);
             queue.run_with(move |token| state.compute(index, Some(token))).await.flatten()
         }
     }

@@ -3,7 +3,8 @@
 //! Rules:
 //! 1. A node's fate is stored once. Whoever stores it lowers `pending` of each successor, by one an edge; whoever brings that to 0
 //!    decides what becomes of the successor, and nobody else does.
-//! 2. `left` counts nodes without a fate. Who lowers it to 0 wakes the run.
+//! 2. `left` counts nodes without a fate, and those whose end a thread has not reported yet ([`State::count_down`]): once for many,
+//!    since all threads meet at it. Who lowers it to 0 wakes the run.
 //! 3. `inbox` is touched under its lock; nothing of the user's runs under it, no waker.
 //! 4. With a limit, `running` counts nodes that have begun and have no fate yet.
 
@@ -16,6 +17,7 @@ use std::task::{Context, Waker};
 
 use millstream_base::{Error, Result};
 
+use super::crew::Crew;
 use super::finished::Fate;
 use super::plan::{Edge, EdgeKind, OnFailure, Output, Plan};
 use crate::record::Recorder;
@@ -45,6 +47,10 @@ pub(super) struct State {
     pub(super) outputs: Outputs,
     left: AtomicUsize,
     pub(super) is_cancelled: AtomicBool,
+    /// Has a node no output, though it has a fate?
+    has_gaps: AtomicBool,
+    /// One for each queue.
+    pub(super) crews: Box<[Crew]>,
     inbox: Mutex<Inbox>,
     pub(super) recorder: Option<Recorder>,
 }
@@ -81,7 +87,7 @@ impl Outputs {
 
     /// May the node at the end of this edge run, as far as the other end is concerned?
     fn satisfies(&self, edge: &Edge) -> bool {
-        match (edge.kind, self.0[edge.from].fate.get()) {
+        match (edge.kind, self.0[edge.from as usize].fate.get()) {
             (EdgeKind::Optional, _) | (EdgeKind::Value | EdgeKind::After, Some(Settled::Done(_))) => true,
             (EdgeKind::When, Some(Settled::Done(output))) => output.downcast_ref() == Some(&true),
             _ => false,
@@ -91,15 +97,23 @@ impl Outputs {
 
 impl State {
     pub(super) fn new(plan: Arc<Plan>, is_recorded: bool) -> Arc<Self> {
-        let slot = |edges: usize| Slot {
-            pending: AtomicU32::new(u32::try_from(edges).expect("fewer than 2^32 edges")),
+        let slot = |index: usize| Slot {
+            pending: AtomicU32::new(
+                u32::try_from(plan.edges_of(index).len()).expect("fewer than 2^32 edges"),
+            ),
             fate: OnceLock::new(),
         };
-        let outputs = Outputs(plan.nodes.iter().map(|node| slot(node.edges.len())).collect());
-        let recorder = is_recorded.then(|| Recorder::new(plan.name.clone()));
-        let left = AtomicUsize::new(plan.nodes.len());
-        let is_cancelled = AtomicBool::new(false);
-        Arc::new(Self { plan, outputs, left, is_cancelled, inbox: Mutex::default(), recorder })
+        let outputs = Outputs((0..plan.len()).map(slot).collect());
+        Arc::new(Self {
+            outputs,
+            left: AtomicUsize::new(plan.len()),
+            is_cancelled: AtomicBool::new(false),
+            has_gaps: AtomicBool::new(false),
+            crews: plan.queues.iter().map(Crew::new).collect(),
+            inbox: Mutex::default(),
+            recorder: is_recorded.then(|| Recorder::new(plan.name.clone())),
+            plan,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {
@@ -114,8 +128,9 @@ impl State {
         self.is_cancelled.load(Relaxed)
     }
 
-    /// A node that had begun has ended. Puts those that may begin now into `ready`.
-    pub(super) fn end(&self, index: usize, outcome: Result<Output>, ready: &mut Vec<usize>) {
+    /// A node that had begun has ended. Puts those that may begin now into `ready`; gives how many have a fate now that had none, to be
+    /// reported ([`count_down`](Self::count_down)).
+    pub(super) fn end(&self, index: usize, outcome: Result<Output>, ready: &mut Vec<usize>) -> usize {
         let settled = match outcome {
             Ok(output) => Settled::Done(output),
             Err(error) => {
@@ -123,40 +138,55 @@ impl State {
                 Settled::Failed
             }
         };
-        self.settle(index, settled, ready);
+        let count = self.settle(index, settled, ready);
         if self.plan.max_parallel.is_some() {
             let mut inbox = self.lock();
             inbox.running -= 1;
             self.hold_back(&mut inbox, ready);
         }
+        count
     }
 
-    /// Stores the fate of a node, and of all those that can't run for want of it.
-    pub(super) fn settle(&self, index: usize, settled: Settled, ready: &mut Vec<usize>) {
+    /// Stores the fate of a node, and of all those that can't run for want of it; the rest as [`end`](Self::end).
+    pub(super) fn settle(&self, index: usize, settled: Settled, ready: &mut Vec<usize>) -> usize {
+        if !matches!(settled, Settled::Done(_)) {
+            self.has_gaps.store(true, Relaxed);
+        }
+        let mut count = 0;
         let mut next = Some((index, settled));
-        let mut others = Vec::new();
-        while let Some((index, settled)) = next.take().or_else(|| others.pop()) {
+        let mut skipped = Vec::new();
+        while let Some((index, settled)) = next.take().or_else(|| Some((skipped.pop()?, Settled::Skipped))) {
             if self.outputs.0[index].fate.set(settled).is_err() {
                 continue;
             }
-            for successor in &self.plan.nodes[index].successors {
-                if self.outputs.0[*successor].pending.fetch_sub(1, AcqRel) != 1 {
+            count += 1;
+            for successor in self.plan.successors.row(index) {
+                let successor = *successor as usize;
+                if self.outputs.0[successor].pending.fetch_sub(1, AcqRel) != 1 {
                     continue;
                 }
-                if self.can_run(*successor) {
-                    ready.push(*successor);
+                if self.can_run(successor) {
+                    ready.push(successor);
                 } else {
-                    others.push((*successor, Settled::Skipped));
+                    self.has_gaps.store(true, Relaxed);
+                    skipped.push(successor);
                 }
             }
-            if self.left.fetch_sub(1, AcqRel) == 1 {
-                self.wake();
-            }
         }
+        count
     }
 
     fn can_run(&self, index: usize) -> bool {
-        self.plan.nodes[index].edges.iter().all(|edge| self.outputs.satisfies(edge))
+        // Whoever made a gap before this one stored that before it lowered `pending`.
+        let is_whole = !self.plan.has_conditions && !self.has_gaps.load(Relaxed);
+        is_whole || self.plan.edges_of(index).iter().all(|edge| self.outputs.satisfies(edge))
+    }
+
+    /// So many more nodes have a fate.
+    pub(super) fn count_down(&self, count: usize) {
+        if count > 0 && self.left.fetch_sub(count, AcqRel) == count {
+            self.wake();
+        }
     }
 
     /// Of the ready, keeps what the limit allows to begin; the rest waits, those longest ready first.
@@ -176,8 +206,7 @@ impl State {
 
     #[cold]
     fn fail(&self, index: usize, error: Error) {
-        let node = &self.plan.nodes[index];
-        let error = error.with_target(format!("{}/{}", self.plan.name, node.name));
+        let error = error.with_target(format!("{}/{}", self.plan.name, self.plan.details[index].name));
         self.lock().errors.push((index, error));
         if self.plan.on_failure == OnFailure::CancelAll {
             self.is_cancelled.store(true, Relaxed);
@@ -233,7 +262,8 @@ impl State {
     /// Gives those without a fate the one of being cancelled; the errors so far.
     pub(super) fn close(&self) -> Vec<(usize, Error)> {
         self.is_cancelled.store(true, Relaxed);
-        for slot in &self.outputs.0 {
+        let open = if self.is_over() { &[] } else { &*self.outputs.0 };
+        for slot in open {
             // A computation that ends just now may have been quicker.
             let _ = slot.fate.set(Settled::Cancelled);
         }
