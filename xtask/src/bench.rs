@@ -5,6 +5,7 @@ mod client;
 mod compute;
 mod cpu;
 mod figures;
+mod flow;
 mod generator;
 mod http;
 mod latency;
@@ -40,15 +41,17 @@ enum Part {
     Latency,
     Load,
     Compute,
+    Flow,
 }
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("http", Part::Http),
     ("http-client", Part::HttpClient),
     ("memory", Part::Memory),
     ("latency", Part::Latency),
     ("load", Part::Load),
     ("compute", Part::Compute),
+    ("flow", Part::Flow),
 ];
 
 impl Options {
@@ -68,13 +71,13 @@ impl Options {
                 name => match PARTS.iter().find(|(known, _)| *known == name) {
                     Some((_, part)) => options.parts.push(*part),
                     None => bail!(
-                        "`{name}` is no bench: http, http-client, memory, latency, load, compute or all"
+                        "`{name}` is no bench: http, http-client, memory, latency, load, compute, flow or all"
                     ),
                 },
             }
         }
         if options.parts.is_empty() {
-            bail!("which bench? http, http-client, memory, latency, load, compute or all");
+            bail!("which bench? http, http-client, memory, latency, load, compute, flow or all");
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
@@ -90,7 +93,7 @@ impl Options {
     fn examples(&self) -> Vec<&'static str> {
         let example = |part: &Part| match part {
             Part::HttpClient => Some("02_fetch"),
-            Part::Load | Part::Compute => None,
+            Part::Load | Part::Compute | Part::Flow => None,
             _ => Some("01_hello"),
         };
         let mut examples: Vec<_> = self.parts.iter().filter_map(example).collect();
@@ -124,6 +127,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Latency => ("Latency beside slow and computing requests", "latency"),
             Part::Load => ("Load generator", "load"),
             Part::Compute => ("Compute pool", "compute"),
+            Part::Flow => ("Flows", "flow"),
         };
         let watch = machine::Watch::start();
         let text = match part {
@@ -133,6 +137,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Latency => latency::measure(&built, options)?,
             Part::Load => generator::measure(&built, options)?,
             Part::Compute => compute::measure(&built, options)?,
+            Part::Flow => flow::measure(&built, options)?,
         };
         let others = watch.others();
         println!("\n## {title}\n\n{text}\nothers used {:.0} % of the cores meanwhile", 100.0 * others);
