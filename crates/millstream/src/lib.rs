@@ -26,7 +26,7 @@ pub use millstream_http as http;
 pub use millstream_metrics as metrics;
 pub use millstream_ports as ports;
 pub use millstream_runtime as runtime;
-pub use millstream_runtime::{CancelToken, Computing, QueueOptions, WhenFull};
+pub use millstream_runtime::{CancelToken, Computing, Job, QueueOptions, WhenFull};
 pub use millstream_runtime::{Engine, EngineBuilder, Label, Shutdown, Stage, Worker, spawn_local};
 pub use millstream_server as server;
 pub use millstream_sockets as sockets;

@@ -9,6 +9,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub mod algorithms;
 mod cell;
 mod clock;
 mod computing;

@@ -1,0 +1,65 @@
+//! Sorting and the like as computations: a vector is given, and comes back in the output.
+//!
+//! Each function gives its work to a queue and returns a [`Computing`]: a future under any runtime, or waited for by a plain thread. Those
+//! named `par_...` use all threads of the pool that are free, as [`Queue::parallel`] does; they are worth it from some 10,000 elements
+//! on. A panic in a closure that was given is [`Kind::Panic`](millstream_base::Kind::Panic), and the vector is lost.
+//!
+//! Dropping the [`Computing`] of one that has not begun cancels it. One that runs goes on to its end; its output is dropped.
+//!
+//! On borrowed slices the same is done within [`Queue::scope`], by the standard library, by rayon, and by [`slices`] for what neither has.
+//!
+//! ```
+//! use millstream_compute::{Compute, algorithms};
+//!
+//! let compute = Compute::new(2, "example")?;
+//! let queue = compute.queue("numbers");
+//! let shuffled = algorithms::shuffle(&queue, (0..100).collect(), 7).wait()?;
+//! let sorted = algorithms::par_sort_unstable(&queue, shuffled).wait()?;
+//! assert!(sorted.into_iter().eq(0..100));
+//! # Ok::<(), millstream_base::Error>(())
+//! ```
+
+use crate::{Computing, Queue};
+
+mod map;
+mod order;
+mod scan;
+pub mod slices;
+mod sort;
+mod top_k;
+mod unique;
+
+pub use map::{filter, map, par_filter, par_map, par_reduce, reduce};
+pub use order::{merge, merge_by, reverse, rotate_left, rotate_right, shuffle};
+pub use scan::scan;
+pub use sort::{
+    par_sort, par_sort_by, par_sort_by_key, par_sort_unstable, par_sort_unstable_by,
+    par_sort_unstable_by_key, sort, sort_by, sort_by_key, sort_unstable, sort_unstable_by,
+    sort_unstable_by_key,
+};
+pub use top_k::{top_k, top_k_by};
+pub use unique::{unique, unique_by_key};
+
+/// Changes a vector on one thread.
+fn changed<T: Send + 'static>(
+    queue: &Queue,
+    mut values: Vec<T>,
+    change: impl FnOnce(&mut Vec<T>) + Send + 'static,
+) -> Computing<Vec<T>> {
+    queue.run(move || {
+        change(&mut values);
+        values
+    })
+}
+
+/// Changes a vector on all threads.
+fn changed_in_parallel<T: Send + 'static>(
+    queue: &Queue,
+    mut values: Vec<T>,
+    change: impl FnOnce(&mut Vec<T>) + Send + 'static,
+) -> Computing<Vec<T>> {
+    queue.parallel(move || {
+        change(&mut values);
+        values
+    })
+}
