@@ -7,16 +7,15 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use millstream_base::{Error, Kind, Origin, Result};
 
-use crate::lock;
 use crate::queue::Shared;
 use crate::stats::Ran;
+use crate::sync::{Mutex, lock};
 use crate::token::CancelToken;
 
 /// What a thread does with a computation.

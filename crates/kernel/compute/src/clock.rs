@@ -1,11 +1,11 @@
 //! The deadlines of jobs, kept by a thread of its own: the others may be busy with what is late.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::cell::Computation;
-use crate::lock;
+use crate::sync::{Condvar, Mutex, lock};
 
 /// Deadlines, soonest first.
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Clock {
 /// So few are never looked through.
 const LEAST_CROWD: usize = 1024;
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
     use crate::cell::Work;

@@ -7,13 +7,13 @@
 //! What a job returns comes to its caller through a [`Computing`], which is a future under any runtime, and can be waited for by a
 //! plain thread. A panic is an error. Dropping the [`Computing`] cancels.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub mod algorithms;
 mod cell;
 mod clock;
 mod computing;
 mod entry;
+#[cfg(all(test, feature = "loom"))]
+mod loom_tests;
 mod options;
 mod pool;
 mod queue;
@@ -21,6 +21,7 @@ mod ring;
 mod scope;
 mod seat;
 mod stats;
+mod sync;
 mod team;
 mod token;
 mod turn;
@@ -34,8 +35,3 @@ pub use queue::Queue;
 pub use rayon;
 pub use stats::QueueStats;
 pub use token::CancelToken;
-
-/// Nothing of the user's runs under a lock of ours, so none is left half changed by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

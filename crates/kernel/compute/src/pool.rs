@@ -1,17 +1,17 @@
 //! The pool as its users see it: threads, and queues by name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use millstream_base::{Error, Result};
 
-use crate::lock;
 use crate::options::QueueOptions;
 use crate::queue::{Queue, Shared};
 use crate::ring::Core;
 use crate::seat::Seat;
 use crate::stats::QueueStats;
+use crate::sync::{Mutex, lock};
 
 /// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs sees its
 /// token set and is waited for, and the threads end.

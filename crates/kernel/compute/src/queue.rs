@@ -8,8 +8,8 @@
 //! 3. Two locks are never held at once.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind, Origin, Result};
@@ -18,10 +18,10 @@ use tokio::sync::Semaphore;
 
 use crate::cell::{Computation, Outcome, Work, stopped};
 use crate::entry::{Entry, Job};
-use crate::lock;
 use crate::options::{QueueOptions, WhenFull};
 use crate::ring::Core;
 use crate::stats::{Counts, QueueStats};
+use crate::sync::{Mutex, MutexGuard, elapsed, lock};
 use crate::turn::Turn;
 use crate::{CancelToken, Computing};
 
@@ -321,12 +321,12 @@ impl Shared {
             ran += 1;
             if ran == look_at {
                 look_at *= 2;
-                if begun.elapsed() > limit {
+                if elapsed(begun) > limit {
                     break;
                 }
             }
         }
-        let span = begun.elapsed();
+        let span = elapsed(begun);
         self.counts.took(span);
         (ran, span)
     }

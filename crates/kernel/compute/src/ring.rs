@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use millstream_base::{Error, Kind, Origin, Result, RunningMean};
 
 use crate::clock::Clock;
 use crate::entry::Entry;
-use crate::lock;
 use crate::queue::Shared;
 use crate::seat::Seat;
 use crate::stats::nanos;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 use crate::turn::Turn;
 
 /// What threads and queues share.

@@ -2,11 +2,11 @@
 //! long while another thread is idle.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::entry::Entry;
-use crate::lock;
 use crate::queue::Shared;
+use crate::sync::{Mutex, lock};
 
 /// The jobs of one thread's turn that have not begun.
 pub(crate) struct Turn {
