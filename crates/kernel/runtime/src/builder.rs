@@ -17,12 +17,21 @@ pub struct EngineBuilder {
     workers: usize,
     name: String,
     pin: bool,
+    time: Time,
+}
+
+/// What the workers' clocks do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    Runs,
+    #[cfg(feature = "test-util")]
+    Paused,
 }
 
 impl Default for EngineBuilder {
     fn default() -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from);
-        Self { workers, name: "millstream".to_owned(), pin: false }
+        Self { workers, name: "millstream".to_owned(), pin: false, time: Time::Runs }
     }
 }
 
@@ -48,13 +57,41 @@ impl EngineBuilder {
         self
     }
 
+    /// For tests: time stands still, and jumps to the next timer as soon as the worker has nothing else to do; or
+    /// [`advance`](crate::advance) moves it. All that waits for a moment on the worker follows. Makes it one worker, for each has a
+    /// clock of its own. Feature `test-util`.
+    ///
+    /// What other threads do takes no time: who waits for them, with a timer running beside, sees the timer fire first.
+    /// Moments come from [`now`](crate::now) on the worker; `Instant::now` goes on.
+    ///
+    /// ```
+    /// use millstream_runtime::{Engine, now, sleep};
+    /// use std::time::Duration;
+    /// let engine = Engine::builder().start_paused().build()?;
+    /// engine.run(async |_| {
+    ///     let (hour, before) = (Duration::from_secs(3600), now());
+    ///     sleep(hour).await; // takes no time
+    ///     assert_eq!(now() - before, hour);
+    /// })?;
+    /// # Ok::<(), millstream_base::Error>(())
+    /// ```
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn start_paused(mut self) -> Self {
+        (self.workers, self.time) = (1, Time::Paused);
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a worker count out of range, [`Kind::Io`] when a thread can't be started.
+    /// [`Kind::Invalid`] for a worker count out of range, or above 1 with paused time; [`Kind::Io`] when a thread can't be started.
     pub fn build(self) -> Result<Engine> {
         if !(1..=MOST_WORKERS).contains(&self.workers) {
             return Err(Error::invalid(format!("workers must be 1 to {MOST_WORKERS}, not {}", self.workers)));
+        }
+        if self.time != Time::Runs && self.workers > 1 {
+            return Err(Error::invalid("with paused time there is one worker"));
         }
         let inner = Arc::new_cyclic(|weak| {
             let workers = (0..self.workers).map(|index| Worker::new(index, weak.clone())).collect();
@@ -72,7 +109,7 @@ impl EngineBuilder {
 
     fn start(&self, engine: &Engine, worker: Worker, core: Option<usize>) -> Result<()> {
         let id = engine.id();
-        let index = worker.index();
+        let (index, time) = (worker.index(), self.time);
         let (said, started) = sync_channel::<io::Result<()>>(1);
         let thread = thread::Builder::new().name(format!("{}-{index}", self.name)).spawn(move || {
             if let Some(core) = core {
@@ -81,7 +118,7 @@ impl EngineBuilder {
             let failed = said.clone();
             // The worker's first job. Dropped with the inbox when there is no worker to run it.
             let _ = worker.run(move || drop(said.send(Ok(()))));
-            if let Err(error) = run_thread(&worker, id) {
+            if let Err(error) = run_thread(&worker, id, time) {
                 let _ = failed.send(Err(error));
             }
         });

@@ -9,6 +9,7 @@ use millstream_base::registry::{Registry, Sample, Value};
 use millstream_base::{Counters, EngineId, Gauge, IdSource, Result};
 
 use crate::lifecycle::{Busy, Lifecycle, Stage};
+use crate::timers::Names;
 use crate::worker::Worker;
 use crate::{EngineBuilder, worker};
 
@@ -83,6 +84,17 @@ impl Inner {
         registry.register(Arc::new(move |into: &mut Vec<Sample>| source.collect(into)));
         let (lifecycle, threads, conn_ids) = (Lifecycle::new(), Mutex::default(), IdSource::default());
         Self { id, workers, lifecycle, threads, registry, conn_ids, health, shared: Mutex::default() }
+    }
+
+    /// The last stage: everything that waits for the engine learns it.
+    pub(crate) fn stop(&self) {
+        self.lifecycle.advance(Stage::Stopped);
+        // Behind the stage: names that are made from here on find it.
+        let names =
+            self.shared.lock().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<Names>()).cloned();
+        if let Some(names) = names.and_then(|any| any.downcast::<Names>().ok()) {
+            names.close();
+        }
     }
 
     pub(crate) fn add_thread(&self, thread: JoinHandle<()>) {
@@ -196,7 +208,7 @@ impl Engine {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.lifecycle.advance(Stage::Stopped);
+        self.stop();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // A worker may drop the last handle: nobody waits for himself.
         let from_inside = threads.iter().any(|thread| thread.thread().id() == thread::current().id());

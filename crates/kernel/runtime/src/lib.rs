@@ -3,6 +3,7 @@
 //!
 //! - A task stays on the worker it was spawned on; it need not be `Send`.
 //! - Work is sent to a worker with [`Worker::spawn`].
+//! - [`sleep`], [`interval`] and [`timeout`] wait in a wheel of the worker; [`Engine::timer`] has a name, and others can cancel it.
 //! - A connection's deadlines live in the worker's coarse [`Wheel`]: re-arming a [`Timer`] is one store.
 //! - A worker that stays in one poll for more than 50 ms is reported while it is still there (see [`Label`]).
 //! - [`Engine::compute`] gives computations threads of their own, in named queues.
@@ -19,6 +20,7 @@ mod lifecycle;
 mod local;
 mod reactor;
 mod shutdown;
+mod timers;
 mod watchdog;
 mod wheel;
 mod worker;
@@ -32,6 +34,11 @@ pub use local::{note, spawn_local};
 pub use millstream_compute::{CancelToken, Computing, Job, Queue, QueueOptions, QueueStats, WhenFull};
 pub use reactor::{Interest, Watch};
 pub use shutdown::Shutdown;
+#[cfg(feature = "test-util")]
+pub use timers::advance;
+pub use timers::{
+    Interval, MissedTick, NamedTimer, Sleep, Timeout, interval, interval_at, sleep, sleep_until, timeout,
+};
 pub use tokio::task::JoinHandle;
 pub use wheel::{Alarm, Timer, Wheel};
 pub use worker::Worker;

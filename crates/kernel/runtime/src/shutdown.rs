@@ -25,7 +25,7 @@ impl Engine {
     pub async fn shutdown(&self, how: Shutdown) -> bool {
         let lifecycle = &self.0.lifecycle;
         let Shutdown::Graceful(patience) = how else {
-            lifecycle.advance(Stage::Stopped);
+            self.0.stop();
             return false;
         };
         let until = now() + patience;
@@ -40,7 +40,7 @@ impl Engine {
             quiet.as_mut().poll(cx).map(|()| lifecycle.stage() != Stage::Stopped)
         });
         let clean = tokio::time::timeout_at(until.into(), race).await.unwrap_or(false);
-        lifecycle.advance(Stage::Stopped);
+        self.0.stop();
         clean
     }
 }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::clock::micros_of;
+use crate::timers::drive;
 
 /// How long a tick is: the precision of every deadline kept here.
 const TICK_MS: u64 = 16;
@@ -146,27 +147,8 @@ impl Wheel {
 
     /// Runs for as long as the worker: sleeps until the next slot with an entry, visits, sleeps again.
     pub(crate) async fn drive(self) {
-        let sleep = tokio::time::sleep(Duration::ZERO);
-        let mut sleep = std::pin::pin!(sleep);
-        let mut target = NEVER;
-        std::future::poll_fn(|cx| {
-            loop {
-                let next = self.visit(crate::now(), cx);
-                if next == NEVER {
-                    return Poll::<()>::Pending;
-                }
-                if next != target {
-                    target = next;
-                    let moment = self.0.origin + Duration::from_millis(next * TICK_MS);
-                    sleep.as_mut().reset(moment.into());
-                }
-                if sleep.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                target = NEVER;
-            }
-        })
-        .await;
+        let moment = |tick| self.0.origin + Duration::from_millis(tick * TICK_MS);
+        drive(|now, cx| Some(self.visit(now, cx)).filter(|next| *next != NEVER).map(moment)).await;
     }
 
     /// Fires or moves what is due by `now`; gives the next tick to visit.

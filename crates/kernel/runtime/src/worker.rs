@@ -8,9 +8,11 @@ use std::task::Poll;
 use millstream_base::{Error, Kind, Origin, Result, Slot};
 
 use crate::beat::Beat;
+use crate::builder::Time;
 use crate::engine::{Engine, Inner};
 use crate::inbox::{Inbox, Job};
 use crate::reactor::{self, Home};
+use crate::timers::{self, SleepWheel};
 use crate::{Wheel, clock, local};
 
 /// A worker of an engine: send work to it from any thread. Clones name the same worker.
@@ -118,22 +120,27 @@ pub(crate) fn stopped() -> Error {
 ///
 /// # Errors
 /// When the kernel gives no reactor; nothing of the worker has run then.
-pub(crate) fn run_thread(worker: &Worker, slot: millstream_base::EngineId) -> io::Result<()> {
+pub(crate) fn run_thread(worker: &Worker, slot: millstream_base::EngineId, time: Time) -> io::Result<()> {
     let _closing = CloseInbox(&worker.0.inbox);
-    let runtime = build_runtime()?;
+    let runtime = build_runtime(time)?;
     let home = Home::new()?;
     Slot::enter(slot, worker.0.index);
     clock::enter_worker();
     let _ = worker.0.handle.set(runtime.handle().clone());
     local::enter(worker.clone());
     reactor::enter(&home);
+    let _sleeping = LeaveTimers;
     let served = runtime.block_on(async {
+        let sleepers = SleepWheel::new(crate::now());
+        timers::enter(sleepers.clone());
+        tokio::task::spawn_local(sleepers.drive());
         tokio::task::spawn_local(worker.0.wheel.clone().drive());
         drop(tokio::task::spawn_local(reactor::drive(home.clone(), worker.clone())?));
         serve_inbox(worker).await;
         Ok(())
     });
     worker.0.inbox.close();
+    timers::leave();
     // Tasks are dropped here, on their own thread, while `Worker::current` still answers.
     let entered = runtime.enter();
     reactor::leave();
@@ -152,11 +159,24 @@ impl Drop for CloseInbox<'_> {
     }
 }
 
-fn build_runtime() -> io::Result<tokio::runtime::LocalRuntime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .on_thread_unpark(clock::begin_turn)
-        .build_local(tokio::runtime::LocalOptions::default())
+/// Whoever waits in the worker's timers, from another thread, learns that they are no more: also by a panic.
+struct LeaveTimers;
+
+impl Drop for LeaveTimers {
+    fn drop(&mut self) {
+        timers::leave();
+    }
+}
+
+fn build_runtime(time: Time) -> io::Result<tokio::runtime::LocalRuntime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().on_thread_unpark(clock::begin_turn);
+    match time {
+        Time::Runs => {}
+        #[cfg(feature = "test-util")]
+        Time::Paused => drop(builder.start_paused(true)),
+    }
+    builder.build_local(tokio::runtime::LocalOptions::default())
 }
 
 async fn serve_inbox(worker: &Worker) {

@@ -1,0 +1,176 @@
+//! Which waker is due at which tick: a hierarchical wheel. No clock, no lock.
+//!
+//! Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987, scheme 7. A level has 64 slots; a slot of level 0
+//! is a tick, a slot of a level above is all slots of the one below. A tick stands in the level of the highest group of six
+//! bits in which it differs from the present tick. So everything in a level is due before everything in the levels above,
+//! and the next slot is the first that is occupied.
+//!
+//! The wakers themselves stand in the slots, one behind the other: a slot that comes up is read from one end to the other,
+//! and nothing is followed from entry to entry. Only cancelling needs to find one; for that `places` says where each is.
+//!
+//! Rules:
+//! 1. Every tick in the wheel is later than `elapsed`.
+//! 2. `places[item.key]` says where the item is.
+//! 3. `occupied` has the bit of exactly the slots that are not empty.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use slab::Slab;
+
+/// Wakers by tick.
+pub(super) struct Slots {
+    lists: Box<[Vec<Item>]>,
+    /// A bit for each slot of a level.
+    occupied: [u64; LEVELS],
+    places: Slab<Place>,
+    /// All ticks up to this one have come.
+    elapsed: u64,
+}
+
+struct Item {
+    waker: Waker,
+    tick: u64,
+    key: usize,
+}
+
+struct Place {
+    list: usize,
+    index: usize,
+}
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        Self {
+            lists: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
+            occupied: [0; LEVELS],
+            places: Slab::new(),
+            elapsed: 0,
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The last tick that has come.
+    pub(super) fn elapsed(&self) -> u64 {
+        self.elapsed
+    }
+
+    /// Adds a waker for a tick that has not come yet. The key is good until the tick has come.
+    pub(super) fn insert(&mut self, tick: u64, waker: Waker) -> usize {
+        debug_assert!(tick > self.elapsed, "rule 1");
+        let entry = self.places.vacant_entry();
+        let key = entry.key();
+        let (level, slot) = position(self.elapsed, tick);
+        let (list, index) = push(&mut self.lists, &mut self.occupied, level, slot, Item { waker, tick, key });
+        entry.insert(Place { list, index });
+        key
+    }
+
+    /// The waker of an entry whose tick has not come.
+    pub(super) fn waker_mut(&mut self, key: usize) -> &mut Waker {
+        let Place { list, index } = self.places[key];
+        &mut self.lists[list][index].waker
+    }
+
+    /// Takes out an entry whose tick has not come.
+    pub(super) fn remove(&mut self, key: usize) -> Waker {
+        let Place { list, index } = self.places.remove(key);
+        let items = &mut self.lists[list];
+        let removed = items.swap_remove(index);
+        if let Some(moved) = items.get(index) {
+            self.places[moved.key].index = index; // rule 2
+        }
+        if items.is_empty() {
+            self.occupied[list / SLOTS] &= !(1 << (list % SLOTS)); // rule 3
+        }
+        removed.waker
+    }
+
+    /// The tick at which there is something to do next: what is due, or a slot to be spread over the level below.
+    pub(super) fn next_tick(&self) -> Option<u64> {
+        let level = self.occupied.iter().position(|slots| *slots != 0)?;
+        let slot = u64::from(self.occupied[level].trailing_zeros());
+        let bits = level_bits(level);
+        let above = self.elapsed.checked_shr(bits + SLOT_BITS).unwrap_or(0);
+        Some((above << SLOT_BITS | slot) << bits)
+    }
+
+    /// Has all ticks up to `until` come; gives the wakers that are due in the order of their ticks.
+    pub(super) fn advance(&mut self, until: u64, due: &mut VecDeque<Waker>) {
+        while let Some(next) = self.next_tick().filter(|next| *next <= until) {
+            let (level, slot) = position(self.elapsed, next);
+            self.elapsed = next;
+            self.occupied[level] &= !(1 << slot);
+            let mut items = std::mem::take(&mut self.lists[level * SLOTS + slot]);
+            for item in items.drain(..) {
+                if item.tick == next {
+                    self.places.remove(item.key);
+                    due.push_back(item.waker);
+                } else {
+                    self.spread(item);
+                }
+            }
+            if items.capacity() <= KEPT {
+                self.lists[level * SLOTS + slot] = items;
+            }
+        }
+        self.elapsed = self.elapsed.max(until);
+    }
+
+    fn spread(&mut self, item: Item) {
+        let key = item.key;
+        let (level, slot) = position(self.elapsed, item.tick);
+        let (list, index) = push(&mut self.lists, &mut self.occupied, level, slot, item);
+        self.places[key] = Place { list, index };
+    }
+
+    /// Takes out everything.
+    pub(super) fn clear(&mut self, due: &mut VecDeque<Waker>) {
+        due.extend(self.lists.iter_mut().flat_map(std::mem::take).map(|item| item.waker));
+        self.occupied = [0; LEVELS];
+        self.places = Slab::new();
+    }
+}
+
+/// Puts an item at the end of a slot's list; gives the list and the place in it.
+fn push(
+    lists: &mut [Vec<Item>],
+    occupied: &mut [u64; LEVELS],
+    level: usize,
+    slot: usize,
+    item: Item,
+) -> (usize, usize) {
+    let list = level * SLOTS + slot;
+    let index = lists[list].len();
+    lists[list].push(item);
+    occupied[level] |= 1 << slot;
+    (list, index)
+}
+
+/// The level and the slot of a tick that comes after `elapsed`.
+fn position(elapsed: u64, tick: u64) -> (usize, usize) {
+    let differs = (elapsed ^ tick) | 1;
+    let level = (differs.ilog2() / SLOT_BITS) as usize;
+    #[allow(clippy::cast_possible_truncation)] // below SLOTS
+    let slot = (tick >> level_bits(level)) as usize % SLOTS;
+    (level, slot)
+}
+
+/// How many bits of a tick the levels below this one tell.
+#[allow(clippy::cast_possible_truncation)] // below LEVELS
+fn level_bits(level: usize) -> u32 {
+    level as u32 * SLOT_BITS
+}
+
+/// A level's slots have a bit each in one word.
+const SLOTS: usize = 64;
+const SLOT_BITS: u32 = SLOTS.ilog2();
+/// Enough for every tick: 11 times 6 bits are more than 64. What is due within 64 ms is put down once, within 4 s at most
+/// twice, within 4 minutes three times.
+const LEVELS: usize = 11;
+/// A slot's list of this many items (8 KiB) is kept for the next round; a longer one is given back.
+const KEPT: usize = 256;

@@ -1,0 +1,239 @@
+//! The timers of one worker: its slots, its clock, and who may touch them.
+//!
+//! The worker's other wheel ([`crate::Wheel`]) is for deadlines that move with every request and seldom pass: an entry that
+//! lives as long as its connection, moved by one store, looked at every 16 ms. These are for waiting: made, waited for once,
+//! gone. Nothing is allocated for one, and one that fires is not touched by its owner again.
+//!
+//! Rules:
+//! 1. The slots are touched under the lock. Only the driver has ticks come.
+//! 2. `elapsed` is written under the lock, behind the slots. Whoever reads a tick there knows, without the lock, that all
+//!    entries up to it are out of the slots: a [`Seat`] whose tick has come has no entry any more. Release, Acquire.
+//! 3. A wheel whose worker ends is closed: all ticks have come, and everybody in it is woken, to wait elsewhere.
+//! 4. Wakers are called, and dropped, when the lock is free.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use super::driver::drive;
+use super::slots::Slots;
+
+/// The timers of one worker. Clones share them.
+#[derive(Clone)]
+pub(crate) struct SleepWheel(Arc<Shared>);
+
+struct Shared {
+    origin: Instant,
+    elapsed: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    slots: Slots,
+    /// Whose tick has come, and who has not been woken yet.
+    due: VecDeque<Waker>,
+    /// The tick that the driver sleeps until.
+    sleeps_until: u64,
+    driver: Option<Waker>,
+}
+
+/// A place in a wheel, until its tick has come. Dropping it gives the place up.
+pub(super) struct Seat {
+    wheel: SleepWheel,
+    tick: u64,
+    key: usize,
+}
+
+/// What became of a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its tick has not come.
+    Waits,
+    /// Its tick has come.
+    Fired,
+    /// Its wheel has ended before.
+    Closed,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<SleepWheel>> = const { RefCell::new(None) };
+}
+
+/// The current thread's timers stand in this wheel from here on.
+pub(crate) fn enter(wheel: SleepWheel) {
+    HERE.set(Some(wheel));
+}
+
+/// Closes the wheel of the current thread.
+pub(crate) fn leave() {
+    // The thread's locals are there: they go after all that its function has.
+    if let Some(wheel) = HERE.take() {
+        wheel.close();
+    }
+}
+
+impl SleepWheel {
+    pub(crate) fn new(origin: Instant) -> Self {
+        let state = State { slots: Slots::new(), due: VecDeque::new(), sleeps_until: u64::MAX, driver: None };
+        Self(Arc::new(Shared { origin, elapsed: AtomicU64::new(0), state: Mutex::new(state) }))
+    }
+
+    /// A seat in the wheel of the current thread, if it has one.
+    #[inline]
+    pub(super) fn seat_here(deadline: Instant, waker: &Waker) -> Option<Seat> {
+        HERE.try_with(|here| here.borrow().as_ref().map(|wheel| wheel.seat(deadline, waker))).ok()?
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first tick at or after this moment: never early, and late by less than a tick.
+    fn tick_of(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.0.origin);
+        since.as_secs().saturating_mul(1000).saturating_add(since.subsec_nanos().div_ceil(NANOS).into())
+    }
+
+    /// The tick that has begun by this moment.
+    fn tick_begun(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.0.origin);
+        since.as_secs().saturating_mul(1000).saturating_add((since.subsec_nanos() / NANOS).into())
+    }
+
+    fn seat(&self, deadline: Instant, waker: &Waker) -> Seat {
+        let waker = waker.clone();
+        let mut state = self.lock();
+        // A tick that has come already comes once more.
+        let tick = self.tick_of(deadline).clamp(state.slots.elapsed() + 1, LAST);
+        let key = state.slots.insert(tick, waker);
+        let driver = if tick < state.sleeps_until { state.hurry(tick) } else { None };
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Seat { wheel: self.clone(), tick, key }
+    }
+
+    /// Runs for as long as the worker.
+    pub(crate) async fn drive(self) {
+        let mut woken = Vec::new();
+        drive(|now, cx| self.visit(now, &mut woken, cx)).await;
+    }
+
+    /// Wakes who is due by `now`; gives the moment of the next tick to look at.
+    fn visit(&self, now: Instant, woken: &mut Vec<Waker>, cx: &Context<'_>) -> Option<Instant> {
+        let (next, is_rest) = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            state.slots.advance(self.tick_begun(now), &mut state.due);
+            self.0.elapsed.store(state.slots.elapsed(), Release); // rule 2
+            woken.extend(state.due.drain(..state.due.len().min(WAKES)));
+            let is_rest = !state.due.is_empty();
+            if !is_rest {
+                state.due.shrink_to(WAKES);
+            }
+            let next = state.slots.next_tick();
+            state.sleeps_until = next.unwrap_or(u64::MAX);
+            if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+                state.driver = Some(cx.waker().clone());
+            }
+            (next, is_rest)
+        };
+        woken.drain(..).for_each(Waker::wake);
+        if is_rest {
+            cx.waker().wake_by_ref();
+        }
+        // A moment that the clock can't tell does not come.
+        next.and_then(|tick| self.0.origin.checked_add(Duration::from_millis(tick)))
+    }
+
+    /// Rule 3.
+    fn close(&self) {
+        let mut due = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            state.slots.clear(&mut state.due);
+            self.0.elapsed.store(CLOSED, Release); // rule 2
+            std::mem::take(&mut state.due)
+        };
+        due.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl State {
+    /// The driver, to be woken because there is something to do before it would look.
+    #[cold]
+    fn hurry(&mut self, tick: u64) -> Option<Waker> {
+        self.sleeps_until = tick;
+        self.driver.clone()
+    }
+}
+
+impl Seat {
+    /// Has its tick come? If not, this waker is called when it does.
+    pub(super) fn poll(&self, waker: &Waker) -> Fate {
+        match self.fate() {
+            Fate::Waits => self.set_waker(waker),
+            fate => fate,
+        }
+    }
+
+    #[inline]
+    fn fate(&self) -> Fate {
+        match self.wheel.0.elapsed.load(Acquire) {
+            elapsed if elapsed < self.tick => Fate::Waits,
+            CLOSED => Fate::Closed,
+            _ => Fate::Fired,
+        }
+    }
+
+    fn set_waker(&self, waker: &Waker) -> Fate {
+        let mut state = self.wheel.lock();
+        let fate = self.fate();
+        if fate != Fate::Waits {
+            return fate;
+        }
+        let known = state.slots.waker_mut(self.key);
+        let replaced =
+            if known.will_wake(waker) { None } else { Some(std::mem::replace(known, waker.clone())) };
+        drop(state);
+        drop(replaced);
+        fate
+    }
+
+    /// Was it taken for a moment as late as this one?
+    pub(super) fn is_for(&self, deadline: Instant) -> bool {
+        self.wheel.tick_of(deadline) <= self.tick
+    }
+}
+
+impl Drop for Seat {
+    #[inline]
+    fn drop(&mut self) {
+        if self.fate() != Fate::Waits {
+            return;
+        }
+        let mut state = self.wheel.lock();
+        let waker = (self.fate() == Fate::Waits).then(|| state.slots.remove(self.key));
+        drop(state);
+        drop(waker);
+    }
+}
+
+impl std::fmt::Debug for SleepWheel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SleepWheel").field("timers", &self.lock().slots.len()).finish()
+    }
+}
+
+/// A tick is 1 ms, tokio's own precision.
+const NANOS: u32 = 1_000_000;
+/// The tick that has come in a wheel that is closed.
+const CLOSED: u64 = u64::MAX;
+/// The last tick of a seat. No clock comes to it.
+const LAST: u64 = CLOSED - 1;
+/// Wakes in one turn; then others have theirs. A guess: at 100 ns a wake it is a tenth of a millisecond.
+const WAKES: usize = 1024;
