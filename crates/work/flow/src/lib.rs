@@ -10,6 +10,7 @@
 //! Plain `async` code can do all of this; flows are for structure that people want to see, limit, reuse and trace.
 
 mod graph;
+pub mod meet;
 mod parallel;
 mod record;
 mod series;
@@ -18,6 +19,10 @@ mod task;
 
 pub use graph::{
     After, Fate, Finished, Graph, GraphBuilder, GraphRun, Inputs, Node, OnFailure, Optional, Token,
+};
+pub use meet::{
+    Candidate, Counter, Guard, Held, Lent, Mailbox, MessageQueue, Names, ResourcePool, Selector, Sender,
+    Unsent, conditional, mailbox, selector,
 };
 pub use parallel::{Each, Outputs, Parallel};
 pub use record::{Ending, Record, Span};
