@@ -16,14 +16,6 @@ pub(crate) struct Line<A, B> {
 /// A waiter's place. Neither copied nor cloned.
 pub(crate) struct Ticket(u64);
 
-/// What a waiter who leaves leaves behind.
-pub(crate) enum Left<A, B> {
-    /// It had not been served; the waker is to be dropped.
-    Waiting(A, Waker),
-    /// It had been served, and did not look.
-    Served(B),
-}
-
 impl<A, B> Line<A, B> {
     pub(crate) fn new() -> Self {
         Self { next: 0, waiting: BTreeMap::new(), served: BTreeMap::new() }
@@ -58,12 +50,9 @@ impl<A, B> Line<A, B> {
         self.served.remove(&ticket.0)
     }
 
-    /// Leaves from anywhere.
-    pub(crate) fn leave(&mut self, ticket: &Ticket) -> Option<Left<A, B>> {
-        if let Some((brought, waker)) = self.waiting.remove(&ticket.0) {
-            return Some(Left::Waiting(brought, waker));
-        }
-        self.served.remove(&ticket.0).map(Left::Served)
+    /// Leaves from anywhere; gives what the waiter leaves behind: what it brought, or what it was served and did not look at.
+    pub(crate) fn leave(&mut self, ticket: &Ticket) -> (Option<(A, Waker)>, Option<B>) {
+        (self.waiting.remove(&ticket.0), self.served.remove(&ticket.0))
     }
 
     /// Those who wait or were served and have not looked.
@@ -85,14 +74,14 @@ mod tests {
     fn oldest_is_served_first_and_nothing_stays_of_who_left() {
         let mut line = Line::new();
         let tickets: Vec<_> = (0..4).map(|number| line.join(number, waker())).collect();
-        assert!(matches!(line.leave(&tickets[1]), Some(Left::Waiting(1, _))));
+        assert!(matches!(line.leave(&tickets[1]), (Some((1, _)), None)));
         assert!(line.serve(|brought| brought * 10).is_some());
         assert!(line.serve(|brought| brought * 10).is_some());
         assert_eq!(line.look(&tickets[3], &mut waker()), None);
         assert_eq!(line.look(&tickets[2], &mut waker()), Some(20));
-        assert!(matches!(line.leave(&tickets[0]), Some(Left::Served(0))));
-        assert!(matches!(line.leave(&tickets[3]), Some(Left::Waiting(3, _))));
-        assert!(line.leave(&tickets[3]).is_none() && line.serve(|brought| brought).is_none());
+        assert!(matches!(line.leave(&tickets[0]), (None, Some(0))));
+        assert!(matches!(line.leave(&tickets[3]), (Some((3, _)), None)));
+        assert!(matches!(line.leave(&tickets[3]), (None, None)) && line.serve(|brought| brought).is_none());
         assert_eq!((line.len(), line.is_waiting()), (0, false));
     }
 }

@@ -129,6 +129,19 @@ fn message_sent_while_the_mailbox_is_dropped_comes_back_or_goes_with_it() {
 }
 
 #[test]
+fn message_sent_while_the_receiver_stops_is_with_one_of_the_two() {
+    explore(3, || {
+        let names = Names::new();
+        let mailbox: Mailbox<u8> = names.mailbox("name").expect("the first");
+        let stopper = thread::spawn(move || mailbox.into_message());
+        let sent = names.send("name", 5_u8);
+        let message = stopper.join().expect("no panic");
+        assert_eq!(message.is_some(), sent.is_ok());
+        assert!(names.is_empty());
+    });
+}
+
+#[test]
 fn receiver_that_gives_up_and_waits_again_has_the_message() {
     explore(3, || {
         let (sender, mut mailbox) = mailbox();
@@ -153,14 +166,14 @@ fn message_to_one_of_a_name_reaches_one_though_the_oldest_goes() {
         let oldest: Mailbox<u8> = names.mailbox("name").expect("the first");
         let mut second: Mailbox<u8> = names.mailbox("name").expect("of the same type");
         let dropper = thread::spawn(move || drop(oldest));
-        let sent = names.send_at_most(1, "name", 9).expect("one is there in any case");
+        let sent = names.send_at_most(1, "name", 9_u8).expect("one is there in any case");
         dropper.join().expect("no panic");
         assert_eq!(sent, 1);
         // It went to the oldest before that was dropped, or to the second.
         if names.is_empty() {
             assert_eq!(block_on(second.received()), Ok(9));
         } else {
-            assert_eq!(names.send("name", 10).expect("it waits"), 1);
+            assert_eq!(names.send("name", 10_u8).expect("it waits"), 1);
         }
         drop(second);
         assert!(names.is_empty());
@@ -175,7 +188,7 @@ fn name_that_is_forgotten_while_it_is_asked_for_stays_whole() {
         let asked = names.clone();
         let asker = thread::spawn(move || {
             let mut new: Mailbox<u8> = asked.mailbox("name").expect("of the same type");
-            let got = asked.send("name", 1).expect("there is one at least");
+            let got = asked.send("name", 1_u8).expect("there is one at least");
             assert_eq!(block_on(new.received()), Ok(1));
             got
         });

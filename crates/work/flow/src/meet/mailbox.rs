@@ -33,9 +33,8 @@ pub fn mailbox<T: Send + 'static>() -> (Sender<T>, Mailbox<T>) {
 pub struct Sender<T>(Arc<Slot<T>>);
 
 /// Receives one message. A mailbox with a name ([`Names::mailbox`](crate::Names::mailbox)) gets what is sent to that name from when it
-/// is made, awaited or not. Dropping it drops a message in it.
+/// is made, awaited or not. Dropping it drops a message in it; [`into_message`](Self::into_message) gives that.
 pub struct Mailbox<T> {
-    // In this order: first nobody finds it, then it is closed.
     place: Option<Place>,
     slot: Arc<Slot<T>>,
 }
@@ -136,6 +135,32 @@ impl<T: Send + 'static> Mailbox<T> {
     }
 }
 
+impl<T> Mailbox<T> {
+    /// Stops waiting; gives the message that has come and was not received. From here on messages go back to their senders.
+    ///
+    /// ```
+    /// use millstream_flow::Names;
+    /// let names = Names::new();
+    /// let mailbox = names.mailbox("work")?;
+    /// names.send("work", 1)?;
+    /// assert_eq!(mailbox.into_message(), Some(1));
+    /// # Ok::<(), millstream_base::Error>(())
+    /// ```
+    pub fn into_message(mut self) -> Option<T> {
+        self.close()
+    }
+
+    fn close(&mut self) -> Option<T> {
+        // First nobody finds it, then it takes no more.
+        drop(self.place.take());
+        let stage = std::mem::replace(&mut lock(&self.slot.0).stage, Stage::Closed);
+        match stage {
+            Stage::Full(message) => Some(message),
+            Stage::Waiting(_) | Stage::Received | Stage::Closed => None,
+        }
+    }
+}
+
 impl<T> Slot<T> {
     /// With one sender.
     pub(crate) fn new() -> Self {
@@ -207,9 +232,7 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
-        drop(self.place.take());
-        let stage = std::mem::replace(&mut lock(&self.slot.0).stage, Stage::Closed);
-        drop(stage);
+        drop(self.close());
     }
 }
 
@@ -281,15 +304,16 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_the_future_loses_nothing_in_any_phase() {
+        let mut cx = Context::from_waker(Waker::noop());
         let (sender, mut mailbox) = mailbox();
         drop(mailbox.receive());
         {
             let mut receiving = pin!(mailbox.receive());
-            poll_fn(|cx| Poll::Ready(assert!(receiving.as_mut().poll(cx).is_pending()))).await;
+            assert!(receiving.as_mut().poll(&mut cx).is_pending());
         }
         {
             let mut receiving = pin!(mailbox.receive());
-            poll_fn(|cx| Poll::Ready(assert!(receiving.as_mut().poll(cx).is_pending()))).await;
+            assert!(receiving.as_mut().poll(&mut cx).is_pending());
             sender.send(5).expect("there is room");
         }
         assert_eq!(mailbox.receive().await.expect("it stayed"), 5);

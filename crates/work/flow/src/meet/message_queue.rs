@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use millstream_base::{Error, Kind, Origin};
 use tokio::task::coop::cooperative;
 
-use super::line::{Left, Line, Ticket};
+use super::line::{Line, Ticket};
 use super::sync::wake;
 use super::unsent::Unsent;
 use crate::{Task, TaskKind};
@@ -100,7 +100,7 @@ impl<T: Send + 'static> MessageQueue<T> {
     }
 
     /// The oldest message, when all who asked before have one; `None` when the queue is closed and empty. Dropping the future loses
-    /// nothing: what it would have given is the oldest message again.
+    /// nothing: what it would have given goes back to its place, ahead of all that came after it, some of which others may have by then.
     pub async fn get(&self) -> Option<T> {
         cooperative(Getting { queue: self, ticket: None }).await
     }
@@ -269,14 +269,11 @@ impl<T> Drop for Getting<'_, T> {
         let mut wakers = Vec::new();
         let shared = &*self.queue.0;
         let mut state = shared.lock();
-        let left = match state.getters.leave(&ticket) {
-            Some(Left::Served(Some((number, message)))) => {
-                state.put_back(number, message);
-                state.settle(shared.bound, &mut wakers);
-                None
-            }
-            left => left,
-        };
+        let (left, served) = state.getters.leave(&ticket);
+        if let Some((number, message)) = served.flatten() {
+            state.put_back(number, message);
+            state.settle(shared.bound, &mut wakers);
+        }
         drop(state);
         wake(wakers);
         drop(left);

@@ -128,7 +128,7 @@ impl<T: Send + 'static> ResourcePool<T> {
         self.0.stock().size
     }
 
-    /// How many are free.
+    /// How many are free, with those that somebody was given who has not come for them yet.
     pub fn free(&self) -> usize {
         self.0.stock().free.len()
     }
