@@ -1,9 +1,9 @@
 //! A panic in user code is an error of the task that it came from.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use millstream_base::{Error, Kind, Origin, Result};
@@ -17,6 +17,17 @@ pub(crate) fn contained<T>(
         Ok(polled) => polled,
         Err(payload) => Poll::Ready(Err(panicked(payload))),
     }
+}
+
+/// Calls, and makes an error of a panic.
+pub(crate) fn called<T>(call: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
+}
+
+/// The outcome of one try, whose future was [`called`] for.
+pub(crate) async fn outcome<T>(future: Result<impl Future<Output = Result<T>>>) -> Result<T> {
+    let mut future = pin!(future?);
+    poll_fn(|cx| contained(future.as_mut(), cx)).await
 }
 
 /// The error that tells of a panic. What was thrown may itself panic when it is dropped.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use millstream_base::{Error, Result};
 
+use crate::task::{called, outcome};
 use crate::{Task, TaskKind};
 
 /// When further tries begin beside those under way (J. Dean and L. Barroso, "The Tail at Scale", CACM 56(2), 2013).
@@ -58,7 +59,7 @@ impl<T: Send + 'static> Task<T> {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         Self::new(name, kind, async move {
-            let mut tries = vec![Box::pin(attempt(1))];
+            let mut tries = vec![Box::pin(outcome(called(|| attempt(1))))];
             let mut begun = 1;
             let mut last: Option<Error> = None;
             let mut delay = pin!(tokio::time::sleep(hedge.delay));
@@ -85,7 +86,7 @@ impl<T: Send + 'static> Task<T> {
                         return Poll::Pending;
                     }
                     begun += 1;
-                    tries.push(Box::pin(attempt(begun)));
+                    tries.push(Box::pin(outcome(called(|| attempt(begun)))));
                     delay.as_mut().reset(tokio::time::Instant::now() + hedge.delay);
                 }
             })

@@ -9,6 +9,7 @@ use std::time::Duration;
 use millstream_base::{Error, Result};
 use tracing::Instrument;
 
+use crate::task::{called, outcome};
 use crate::{Task, TaskKind};
 
 /// How often something is tried, how long is waited in between, and after which errors.
@@ -39,7 +40,7 @@ const FIRST: Duration = Duration::from_millis(50);
 const MOST: Duration = Duration::from_secs(5);
 
 impl Retry {
-    /// Tries so many times in all, at least once: after any error but a cancelling, with waits of up to 50 ms, 100 ms, ... 5 s.
+    /// Tries so many times in all, at least once: after any error but a cancelling, a panic among them, with waits of up to 50 ms, 100 ms, ... 5 s.
     pub fn times(times: u32) -> Self {
         let when = Arc::new(|error: &Error| !error.is_cancelled());
         Self { times: times.max(1), first: FIRST, most: MOST, when }
@@ -71,7 +72,7 @@ impl Retry {
         let mut number = 1;
         loop {
             let span = tracing::debug_span!("attempt", attempt = number);
-            match attempt(number).instrument(span).await {
+            match outcome(called(|| attempt(number))).instrument(span).await {
                 Err(error) if number < self.times && (self.when)(&error) => {
                     tracing::debug!(%error, attempt = number, "tries again");
                     tokio::time::sleep(part_of(self.longest_wait(number))).await;
