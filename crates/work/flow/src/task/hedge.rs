@@ -65,12 +65,12 @@ impl<T: Send + 'static> Task<T> {
             let mut delay = pin!(tokio::time::sleep(hedge.delay));
             poll_fn(move |cx| {
                 loop {
-                    let mut at = 0;
+                    let (mut at, mut has_failed) = (0, false);
                     while at < tries.len() {
                         match tries[at].as_mut().poll(cx) {
                             Poll::Ready(Ok(output)) => return Poll::Ready(Ok(output)),
                             Poll::Ready(Err(error)) => {
-                                last = Some(error);
+                                (last, has_failed) = (Some(error), true);
                                 drop(tries.swap_remove(at));
                             }
                             Poll::Pending => at += 1,
@@ -82,12 +82,12 @@ impl<T: Send + 'static> Task<T> {
                             None => Poll::Pending,
                         };
                     }
-                    if !tries.is_empty() && delay.as_mut().poll(cx).is_pending() {
+                    if !has_failed && delay.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
                     begun += 1;
                     tries.push(Box::pin(outcome(called(|| attempt(begun)))));
-                    delay.as_mut().reset(tokio::time::Instant::now() + hedge.delay);
+                    delay.set(tokio::time::sleep(hedge.delay));
                 }
             })
             .await
