@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::task::{Context, Poll};
 
 use millstream_base::Result;
 
 use crate::set::Set;
+use crate::task::{BoxFuture, called};
 
 /// Does something with each of any number of items. Items are taken as there is room: memory holds no more than are under way, and in
 /// order no more than as many outputs again.
@@ -47,7 +48,8 @@ impl<I: Iterator> Each<I> {
         Self { is_ordered: true, ..self }
     }
 
-    /// What to do with an item. Nothing happens before the outputs are asked for.
+    /// What to do with an item. Nothing happens before the outputs are asked for. A panic in `work` is the outcome of that item; one of
+    /// the items' iterator is an outcome too, and ends them.
     pub fn run<T, W, F>(self, work: W) -> Outputs<I, W, T>
     where
         W: FnMut(I::Item) -> F,
@@ -135,16 +137,26 @@ where
     fn begin_more(&mut self) {
         // In order `finished` has a place for each that is under way, and for each that has ended out of turn.
         while self.set.len().max(self.finished.len()) < self.most {
-            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
-                self.items = None;
-                return;
-            };
-            self.set.insert(self.begun, Box::pin((self.work)(item)));
+            let Some(future) = self.next_future() else { return };
+            self.set.insert(self.begun, future);
             self.begun += 1;
             if self.is_ordered {
                 self.finished.push_back(None);
             }
         }
+    }
+
+    /// Of the next item; `None` at the end.
+    fn next_future(&mut self) -> Option<BoxFuture<Result<T>>> {
+        let items = self.items.as_mut()?;
+        let made = match called(|| items.next()) {
+            Ok(Some(item)) => called(|| (self.work)(item)),
+            end => {
+                self.items = None;
+                Err(end.err()?)
+            }
+        };
+        Some(made.map_or_else(|error| Box::pin(ready(Err(error))) as BoxFuture<_>, |future| Box::pin(future)))
     }
 }
 
