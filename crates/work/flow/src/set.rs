@@ -22,6 +22,8 @@ pub(crate) struct Set<T> {
     free: Vec<u32>,
     /// To be polled, in this order.
     batch: VecDeque<u32>,
+    /// Since it last let others have their turn.
+    polls: usize,
     shared: Arc<Shared>,
 }
 
@@ -49,12 +51,13 @@ struct Woken {
     parent: Option<Waker>,
 }
 
-/// So many polls without an outcome, and others get their turn.
+/// So many polls, and others get their turn.
 const MOST_POLLS: usize = 256;
 
 impl<T> Set<T> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), batch: VecDeque::new(), shared: Arc::default() }
+        let (slots, free, batch) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { slots, free, batch, polls: 0, shared: Arc::default() }
     }
 
     /// How many have not ended.
@@ -99,14 +102,20 @@ impl<T> Set<T> {
 
     /// The next outcome with its key; `None` when there are no futures.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<T>)>> {
-        let mut polls = 0;
         while self.len() > 0 {
+            if self.polls == MOST_POLLS {
+                self.polls = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let Some(index) = self.batch.pop_front() else {
                 if !self.fetch(cx) {
+                    self.polls = 0;
                     return Poll::Pending;
                 }
                 continue;
             };
+            self.polls += 1;
             let slot = &mut self.slots[index as usize];
             slot.signal.is_queued.store(false, SeqCst);
             let Some(future) = &mut slot.future else { continue };
@@ -115,11 +124,6 @@ impl<T> Set<T> {
                 let key = slot.key;
                 self.free.push(index);
                 return Poll::Ready(Some((key, outcome)));
-            }
-            polls += 1;
-            if polls == MOST_POLLS {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
             }
         }
         Poll::Ready(None)
