@@ -127,6 +127,8 @@ async fn drive<C: Send + Sync + 'static>(
                 let open = recorder.as_ref().map(|recorder| recorder.open(&name, kind));
                 let outcome = or_cancelled(shared, begin(start, shared, value)).await;
                 open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
+                // Steps that never wait must not keep the worker.
+                tokio::task::coop::consume_budget().await;
                 outcome.map_err(|error| named(error, shared, &name))?
             }
             StepWork::Compute(queue, work) => {
