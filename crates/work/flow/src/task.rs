@@ -160,7 +160,7 @@ impl<T: Send + 'static> Task<T> {
         let (name, kind) = (self.name.clone(), self.kind);
         let text = name.clone();
         Self::new(name, kind, async move {
-            match tokio::time::timeout(limit, self).await {
+            match millstream_runtime::timeout(limit, self).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     let text = format!("{text} took longer than its limit of {limit:?}");
@@ -221,7 +221,7 @@ impl Task<()> {
     /// Ends after this span.
     pub fn sleep(name: impl Into<Cow<'static, str>>, span: Duration) -> Self {
         Self::new(name, TaskKind::Timer, async move {
-            tokio::time::sleep(span).await;
+            millstream_runtime::sleep(span).await;
             Ok(())
         })
     }

@@ -166,7 +166,7 @@ async fn with_care(state: Arc<State>, index: usize) -> Result<Output> {
     };
     match node.deadline {
         None => tries.await,
-        Some(limit) => tokio::time::timeout(limit, tries).await.unwrap_or_else(|_| Err(late(limit))),
+        Some(limit) => millstream_runtime::timeout(limit, tries).await.unwrap_or_else(|_| Err(late(limit))),
     }
 }
 

@@ -62,7 +62,7 @@ impl<T: Send + 'static> Task<T> {
             let mut tries = vec![Box::pin(outcome(called(|| attempt(1))))];
             let mut begun = 1;
             let mut last: Option<Error> = None;
-            let mut delay = pin!(tokio::time::sleep(hedge.delay));
+            let mut delay = pin!(millstream_runtime::sleep(hedge.delay));
             poll_fn(move |cx| {
                 loop {
                     let (mut at, mut has_failed) = (0, false);
@@ -87,7 +87,7 @@ impl<T: Send + 'static> Task<T> {
                     }
                     begun += 1;
                     tries.push(Box::pin(outcome(called(|| attempt(begun)))));
-                    delay.set(tokio::time::sleep(hedge.delay));
+                    delay.set(millstream_runtime::sleep(hedge.delay));
                 }
             })
             .await

@@ -75,7 +75,7 @@ impl Retry {
             match outcome(called(|| attempt(number))).instrument(span).await {
                 Err(error) if number < self.times && (self.when)(&error) => {
                     tracing::debug!(%error, attempt = number, "tries again");
-                    tokio::time::sleep(part_of(self.longest_wait(number))).await;
+                    millstream_runtime::sleep(part_of(self.longest_wait(number))).await;
                     number += 1;
                 }
                 outcome => return outcome,
