@@ -237,6 +237,21 @@ impl Error {
         &self.0.message
     }
 
+    /// What the operating system said, if that is the cause or the cause of the cause: `NotFound`, `PermissionDenied`,
+    /// `StorageFull`.
+    ///
+    /// ```
+    /// use std::io;
+    /// let error = millstream_base::Error::io(io::ErrorKind::NotFound.into());
+    /// assert_eq!(error.io_kind(), Some(io::ErrorKind::NotFound));
+    /// ```
+    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        let first = self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
+        std::iter::successors(first, |error| error.source())
+            .find_map(|error| error.downcast_ref::<std::io::Error>())
+            .map(std::io::Error::kind)
+    }
+
     /// Did a deadline pass?
     pub fn is_timeout(&self) -> bool {
         self.0.kind == Kind::Timeout
