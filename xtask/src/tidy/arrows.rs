@@ -15,6 +15,7 @@ const ARROWS: &[Arrow] = &[
     arrow("millstream-base", &[]),
     arrow("millstream-compute", &[]),
     arrow("millstream-runtime", &["millstream-compute"]),
+    arrow("millstream-files", &["millstream-runtime"]),
     arrow("millstream-sockets", &[]),
     arrow("millstream-ports", &["millstream-sockets"]),
     arrow("millstream-pool", &[]),
@@ -79,6 +80,7 @@ const FACADE: &[&str] = &[
     "millstream-ports",
     "millstream-sockets",
     "millstream-transport",
+    "millstream-files",
     "millstream-runtime",
     "millstream-compute",
 ];
@@ -87,7 +89,8 @@ const FACADE: &[&str] = &[
 pub(super) const TEST_ONLY: &[&str] = &["millstream-peers"];
 
 /// Crates that may hold `unsafe`, and so write their lints themselves.
-pub(super) const UNSAFE: &[&str] = &["millstream-runtime", "millstream-sockets", "millstream-base"];
+pub(super) const UNSAFE: &[&str] =
+    &["millstream-runtime", "millstream-sockets", "millstream-base", "millstream-files"];
 
 /// What `from` may depend on; `None` for a crate that the table does not know.
 pub(super) fn allowed(from: &str) -> Option<&'static [&'static str]> {

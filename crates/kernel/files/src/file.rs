@@ -1,0 +1,339 @@
+//! An open file: reads and writes at offsets.
+
+use std::io;
+use std::ops::RangeBounds;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millstream_base::{Error, Limit, Result};
+use rustix::io::Errno;
+
+use crate::handle::{Handle, failed};
+use crate::inline::{self, INLINE_BYTES_MOST};
+use crate::operation::{Answer, Operation, Progress, Wish, Work};
+use crate::stats::{Backend, Outcome};
+use crate::work::{Fill, FillMany, Sync, Write, WriteMany};
+use crate::{Files, Reader, Writer};
+
+/// An open file, read and written at offsets. Clones are the same open file; it is closed when the last one is dropped and what is
+/// under way on it has ended.
+///
+/// Memory is given to an operation and comes back with its result, also with an error. A dropped future does not stop what the kernel
+/// has begun: the memory stays with the operation until its end, and a write may still happen.
+///
+/// Operations on one file may overtake each other: wait for one before the next where their order matters.
+///
+/// ```
+/// # use millstream_files::Files;
+/// # use millstream_runtime::Engine;
+/// # let folder = millstream_peers::Folder::new();
+/// # let path = folder.path().join("log");
+/// # Engine::builder().workers(1).build()?.run(async move |engine| {
+/// let file = Files::of(&engine).create(path).await?;
+/// let (written, _) = file.write_all_at("a line\n", 0).await;
+/// written?;
+/// file.sync_data().await?;
+/// assert_eq!(file.len().await?, 7);
+/// # Ok::<_, millstream_base::Error>(())
+/// # })??;
+/// # Ok::<(), millstream_base::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct File(Arc<Handle>);
+
+impl File {
+    pub(crate) fn new(files: Files, file: std::fs::File, path: PathBuf, is_direct: bool) -> Self {
+        Self(Arc::new(Handle::new(files, file, path, is_direct)))
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Fills all of `buf` from `offset` on; says how many bytes there were, fewer than fit only at the end of the file (or before an
+    /// error, which the next read meets).
+    ///
+    /// Dropping the future changes nothing; `buf` is dropped once the kernel is done with it.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](millstream_base::Kind::Io) with the kernel's error as its source ([`Error::io_kind`]),
+    /// [`Kind::Cancelled`](millstream_base::Kind::Cancelled) when the engine has stopped.
+    pub async fn read_at<B>(&self, buf: B, offset: u64) -> (Result<usize>, B)
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        let (result, Fill(buf)) = self.transfer(Fill(buf), offset, Wish::Some).await;
+        (result.map_err(|error| self.failed("read", offset, error)), buf)
+    }
+
+    /// As [`read_at`](Self::read_at), but the file's end before the buffer's is an error ([`std::io::ErrorKind::UnexpectedEof`]).
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn read_exact_at<B>(&self, buf: B, offset: u64) -> (Result<()>, B)
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        let mut work = Fill(buf);
+        let size = work.size();
+        let (result, Fill(buf)) = self.transfer(work, offset, Wish::All).await;
+        (self.whole("read", offset, size, result, io::ErrorKind::UnexpectedEof), buf)
+    }
+
+    /// Fills all of `bufs`, one after the other, from `offset` on; says how many bytes there were, as [`read_at`](Self::read_at) does.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn read_vectored_at<B>(&self, bufs: Vec<B>, offset: u64) -> (Result<usize>, Vec<B>)
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        let (result, FillMany(bufs)) = self.transfer(FillMany(bufs), offset, Wish::Some).await;
+        (result.map_err(|error| self.failed("read", offset, error)), bufs)
+    }
+
+    /// Writes `buf` at `offset`; says how many bytes were written, fewer than all only before an error, which the next write meets.
+    /// The file grows as needed.
+    ///
+    /// Dropping the future leaves some, all or none of it written; `buf` is dropped once the kernel is done with it.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn write_at<B>(&self, buf: B, offset: u64) -> (Result<usize>, B)
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
+        let (result, Write(buf)) = self.transfer(Write(buf), offset, Wish::Some).await;
+        (result.map_err(|error| self.failed("write", offset, error)), buf)
+    }
+
+    /// As [`write_at`](Self::write_at), but less than all is an error.
+    ///
+    /// Dropping the future leaves some, all or none of it written.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). Some of it may be written then.
+    pub async fn write_all_at<B>(&self, buf: B, offset: u64) -> (Result<()>, B)
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
+        let mut work = Write(buf);
+        let size = work.size();
+        let (result, Write(buf)) = self.transfer(work, offset, Wish::All).await;
+        (self.whole("write", offset, size, result, io::ErrorKind::WriteZero), buf)
+    }
+
+    /// Writes `bufs`, one after the other, at `offset`; says how many bytes were written, as [`write_at`](Self::write_at) does.
+    ///
+    /// Dropping the future leaves some, all or none of it written.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn write_vectored_at<B>(&self, bufs: Vec<B>, offset: u64) -> (Result<usize>, Vec<B>)
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
+        let (result, WriteMany(bufs)) = self.transfer(WriteMany(bufs), offset, Wish::Some).await;
+        (result.map_err(|error| self.failed("write", offset, error)), bufs)
+    }
+
+    /// Brings to the disk what was written, and what is needed to read it again.
+    ///
+    /// Dropping the future lets that go on.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). What was written before may be lost then.
+    pub async fn sync_data(&self) -> Result<()> {
+        self.sync(Sync::Data).await
+    }
+
+    /// As [`sync_data`](Self::sync_data), with all that the file system keeps of it: times, permissions.
+    ///
+    /// Dropping the future lets that go on.
+    ///
+    /// # Errors
+    /// As [`sync_data`](Self::sync_data).
+    pub async fn sync_all(&self) -> Result<()> {
+        self.sync(Sync::All).await
+    }
+
+    async fn sync(&self, what: Sync) -> Result<()> {
+        let (result, _) = self.transfer(what, 0, Wish::All).await;
+        result.map(drop).map_err(|error| failed(self.path(), "sync", error))
+    }
+
+    /// How many bytes it has.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn len(&self) -> Result<u64> {
+        Ok(self.metadata().await?.len())
+    }
+
+    /// Has it no bytes?
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn is_empty(&self) -> Result<bool> {
+        Ok(self.len().await? == 0)
+    }
+
+    /// What the file system keeps of it.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn metadata(&self) -> Result<std::fs::Metadata> {
+        let handle = self.0.clone();
+        let called = self.0.files.call(move || handle.file().metadata()).await;
+        called.map_err(|error| failed(self.path(), "look at it", error))
+    }
+
+    /// Cuts it to this many bytes, or has it grow to them by zeros that take no room.
+    ///
+    /// Dropping the future does that, or nothing.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn set_len(&self, size: u64) -> Result<()> {
+        let handle = self.0.clone();
+        let called = self.0.files.call(move || handle.file().set_len(size)).await;
+        called.map_err(|error| failed(self.path(), format!("set its length to {size}"), error))
+    }
+
+    /// Its bytes in this range in chunks, for a body. To the end of the file, wherever that is then, if the range is open.
+    pub fn reader(&self, range: impl RangeBounds<u64>) -> Reader {
+        Reader::new(self.clone(), range)
+    }
+
+    /// Writes what it is given from `offset` on, in chunks.
+    pub fn writer(&self, offset: u64) -> Writer {
+        Writer::new(self.clone(), offset)
+    }
+
+    pub(crate) async fn read_whole(&self, most: usize) -> Result<Vec<u8>> {
+        let len = usize::try_from(self.len().await?).unwrap_or(usize::MAX);
+        let limit = Limit::new("a file", most, "bytes");
+        limit.check(len).map_err(|error| error.with_target(self.path().to_string_lossy().into_owned()))?;
+        let (mut bytes, mut end) = (Vec::new(), 0);
+        // One byte more than it has: its end is seen by the same read. Files of /proc have no length, and some grow.
+        let mut size = len + 1;
+        loop {
+            bytes.resize(end + size, 0);
+            let (count, back) = self.read_at(Tail { bytes, begin: end }, end as u64).await;
+            bytes = back.bytes;
+            let count = count?;
+            end += count;
+            if count < size {
+                bytes.truncate(end);
+                return Ok(bytes);
+            }
+            limit
+                .check(end)
+                .map_err(|error| error.with_target(self.path().to_string_lossy().into_owned()))?;
+            size = end.max(GROW_BYTES_LEAST).min((most - end).saturating_add(1));
+        }
+    }
+
+    /// At once what can be done so, else in line for whoever may wait for the disk.
+    async fn transfer<W: Work>(&self, mut work: W, offset: u64, wish: Wish) -> Answer<W> {
+        // What is done at once must not keep the task from letting others have their turn.
+        tokio::task::coop::consume_budget().await;
+        let (size, handle) = (work.size(), &*self.0);
+        let mut progress = Progress::new(size, wish);
+        match self.at_once(&mut work, offset, size, &mut progress) {
+            Some(result) => (result, work),
+            None => {
+                let (backend, place) = handle.files.place().await;
+                let (operation, answer) =
+                    Operation::new(self.0.clone(), work, offset, progress, backend, place);
+                handle.files.submit(backend, operation);
+                answer.await.expect("an operation answers before it is gone")
+            }
+        }
+    }
+
+    /// What needs no waiting, or makes no sense.
+    #[inline]
+    fn at_once<W: Work>(
+        &self,
+        work: &mut W,
+        offset: u64,
+        size: usize,
+        progress: &mut Progress,
+    ) -> Option<Result<usize, Errno>> {
+        let handle = &*self.0;
+        let is_transfer = size > 0;
+        let result = if offset > OFFSET_MOST {
+            Some(Err(Errno::INVAL))
+        } else if is_transfer && size <= INLINE_BYTES_MOST && handle.files.is_inline() {
+            inline::attempt(handle, work, offset, progress)
+        } else if work.is_nothing() {
+            Some(Ok(0))
+        } else {
+            None
+        };
+        if let Some(result) = &result {
+            let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
+            handle.stats().count(Backend::Inline, outcome);
+        }
+        result
+    }
+
+    #[cold]
+    fn failed(&self, what: &str, offset: u64, error: impl Into<io::Error>) -> Error {
+        failed(self.path(), format!("{what} at {offset}"), error)
+    }
+
+    fn whole(
+        &self,
+        what: &str,
+        offset: u64,
+        size: usize,
+        result: std::result::Result<usize, Errno>,
+        short: io::ErrorKind,
+    ) -> Result<()> {
+        match result {
+            Ok(count) if count >= size => Ok(()),
+            Ok(count) => Err(self.failed(
+                &format!("{what} of {size} bytes, of which there were {count},"),
+                offset,
+                short,
+            )),
+            Err(error) => Err(self.failed(what, offset, error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("File").field(&self.path()).finish()
+    }
+}
+
+/// The bytes of a vector from somewhere on.
+struct Tail {
+    bytes: Vec<u8>,
+    begin: usize,
+}
+
+impl AsMut<[u8]> for Tail {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.begin..]
+    }
+}
+
+/// The kernel's offsets are signed.
+const OFFSET_MOST: u64 = i64::MAX.cast_unsigned();
+/// What a file that has no length is asked for next: a guess, most of them are shorter.
+const GROW_BYTES_LEAST: usize = 4096;

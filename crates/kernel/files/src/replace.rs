@@ -1,0 +1,67 @@
+//! A file put in the place of another, all or nothing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use millstream_base::Result;
+use rustix::io::Errno;
+
+use crate::handle::failed;
+
+/// Does it on this thread. An error says which step failed.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fail = |step: &'static str| move |error: io::Error| failed(path, step, error);
+    if path.is_dir() {
+        return Err(failed(path, "replace", Errno::ISDIR));
+    }
+    let folder_path = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = File::open(folder_path).map_err(fail("replace: open the folder"))?;
+    let (mut file, temporary) =
+        Temporary::make(folder_path).map_err(fail("replace: make a file beside it"))?;
+    match fs::metadata(path) {
+        Ok(old) => file.set_permissions(old.permissions()).map_err(fail("replace: keep its permissions"))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fail("replace: look at the old one")(error)),
+    }
+    file.write_all(bytes).map_err(fail("replace: write"))?;
+    // The new bytes first, then the name: after a crash the name must not lead to half of them.
+    file.sync_all().map_err(fail("replace: bring it to the disk"))?;
+    fs::rename(&temporary.0, path).map_err(fail("replace: rename"))?;
+    temporary.keep();
+    folder.sync_all().map_err(fail("replaced, but the folder could not be brought to the disk"))
+}
+
+/// The file that is to be the new one. Removed when dropped, unless it has become that.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn make(folder: &Path) -> io::Result<(File, Self)> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Relaxed);
+            let path = folder.join(format!(".millstream-{}-{number}.tmp", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((file, Self(path))),
+                // Left behind by a process of the same number that was killed.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What can't be removed stays; its name says what it is.
+        let _ = fs::remove_file(&self.0);
+    }
+}
