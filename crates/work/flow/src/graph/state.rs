@@ -131,14 +131,10 @@ impl State {
     /// A node that had begun has ended. Puts those that may begin now into `ready`; gives how many have a fate now that had none, to be
     /// reported ([`count_down`](Self::count_down)).
     pub(super) fn end(&self, index: usize, outcome: Result<Output>, ready: &mut Vec<usize>) -> usize {
-        let settled = match outcome {
-            Ok(output) => Settled::Done(output),
-            Err(error) => {
-                self.fail(index, error);
-                Settled::Failed
-            }
+        let count = match outcome {
+            Ok(output) => self.settle(index, Settled::Done(output), ready),
+            Err(error) => self.fail(index, error, ready),
         };
-        let count = self.settle(index, settled, ready);
         if self.plan.max_parallel.is_some() {
             let mut inbox = self.lock();
             inbox.running -= 1;
@@ -205,13 +201,16 @@ impl State {
     }
 
     #[cold]
-    fn fail(&self, index: usize, error: Error) {
+    fn fail(&self, index: usize, error: Error, ready: &mut Vec<usize>) -> usize {
         let error = error.with_target(format!("{}/{}", self.plan.name, self.plan.details[index].name));
         self.lock().errors.push((index, error));
+        let count = self.settle(index, Settled::Failed, ready);
+        // Last: a run that sees it takes what has no fate for cancelled.
         if self.plan.on_failure == OnFailure::CancelAll {
             self.is_cancelled.store(true, Relaxed);
             self.wake();
         }
+        count
     }
 
     fn wake(&self) {
@@ -259,7 +258,7 @@ impl State {
         }
     }
 
-    /// Gives those without a fate the one of being cancelled; the errors so far.
+    /// Gives those without a fate the one of being cancelled; the errors of those that failed before.
     pub(super) fn close(&self) -> Vec<(usize, Error)> {
         self.is_cancelled.store(true, Relaxed);
         let open = if self.is_over() { &[] } else { &*self.outputs.0 };
@@ -267,6 +266,8 @@ impl State {
             // A computation that ends just now may have been quicker.
             let _ = slot.fate.set(Settled::Cancelled);
         }
-        std::mem::take(&mut self.lock().errors)
+        let mut errors = std::mem::take(&mut self.lock().errors);
+        errors.retain(|(index, _)| self.outputs.fate(*index) == Fate::Failed);
+        errors
     }
 }
