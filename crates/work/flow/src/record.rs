@@ -1,7 +1,7 @@
 //! What ran when, and where.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,9 @@ pub struct Span {
     pub name: Cow<'static, str>,
     /// Its kind.
     pub kind: TaskKind,
-    /// The thread on which it began.
+    /// Which try it was, from 1 on: each try of a graph's node has a span of its own, which depends on the one before.
+    pub attempt: u32,
+    /// The thread on which it began; empty if it never did.
     pub worker: Arc<str>,
     /// When all that it depends on had ended.
     pub ready: Duration,
@@ -51,10 +53,27 @@ pub enum Ending {
     Failed,
     /// By a deadline.
     TimedOut,
-    /// It was cancelled under way.
+    /// It was cancelled, under way or before it began.
     Cancelled,
     /// It never began.
     Skipped,
+}
+
+impl Span {
+    /// How long it waited for a place or a thread after all that it depends on had ended.
+    pub fn waited(&self) -> Duration {
+        self.begun.saturating_sub(self.ready)
+    }
+
+    /// How long it ran.
+    pub fn ran(&self) -> Duration {
+        self.ended.saturating_sub(self.begun)
+    }
+
+    /// Did it begin? Else it was skipped, cancelled or refused before, and stands where the last that it depends on ended.
+    pub fn has_begun(&self) -> bool {
+        !self.worker.is_empty()
+    }
 }
 
 impl Ending {
@@ -85,7 +104,7 @@ impl Record {
         &self.flow
     }
 
-    /// What ran, in the order in which it ended.
+    /// What ran, in the order in which it ended, and nodes of a graph that never began.
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
@@ -96,16 +115,19 @@ impl Record {
     }
 
     /// The places of those spans that the whole waited for, first to last: from the one that ended last back over that of those it
-    /// depended on which ended last ("critical path": J. Kelley, M. Walker, 1959). Those that were skipped are left out.
+    /// depended on which ended last ("critical path": J. Kelley, M. Walker, 1959). Those that never began are left out.
     pub fn critical_path(&self) -> Vec<usize> {
-        let ran = |at: &usize| self.spans.get(*at).is_some_and(|span| span.ending != Ending::Skipped);
-        let last =
-            |all: &mut dyn Iterator<Item = usize>| all.filter(ran).max_by_key(|at| self.spans[*at].ended);
+        let last = |all: &mut dyn Iterator<Item = usize>| {
+            all.max_by_key(|at| self.spans.get(*at).map(|span| span.ended))
+        };
         let mut path = Vec::new();
-        let mut next = last(&mut (0..self.spans.len()));
+        let mut next = last(&mut (0..self.spans.len()).filter(|at| self.spans[*at].has_begun()));
         while let Some(at) = next {
-            path.push(at);
-            next = last(&mut self.spans[at].after.iter().copied().filter(|before| !path.contains(before)));
+            if self.spans[at].has_begun() {
+                path.push(at);
+            }
+            // What a span depends on was written before it.
+            next = last(&mut self.spans[at].after.iter().copied().filter(|before| *before < at));
         }
         path.reverse();
         path
@@ -126,6 +148,10 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     spans: Vec<Span>,
+    /// Those under way, by number, each with the graph's node.
+    open: BTreeMap<u64, (Span, Option<usize>)>,
+    /// The next number.
+    number: u64,
     /// The place of each node that has ended.
     places: HashMap<usize, usize>,
     workers: Vec<Arc<str>>,
@@ -135,9 +161,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Open {
     recorder: Recorder,
-    span: Option<Span>,
-    /// The graph's node.
-    node: Option<usize>,
+    /// Until it was written.
+    number: Option<u64>,
 }
 
 impl Recorder {
@@ -149,39 +174,79 @@ impl Recorder {
     pub(crate) fn open(&self, name: &Name, kind: TaskKind) -> Open {
         let begun = self.0.begun.elapsed();
         let mut state = self.lock();
-        let worker = state.worker();
-        let before = state.spans.last();
-        let ready = before.map_or(Duration::ZERO, |span| span.ended).min(begun);
         let after: Vec<_> = state.spans.len().checked_sub(1).into_iter().collect();
-        drop(state);
-        let (ended, ending) = (begun, Ending::Cancelled);
-        let span = Span { name: name.clone(), kind, worker, ready, begun, ended, ending, after };
-        Open { recorder: self.clone(), span: Some(span), node: None }
+        let mut span = state.span_after(name, kind, after);
+        span.worker = state.worker();
+        (span.ready, span.begun, span.ended) = (span.ready.min(begun), begun, begun);
+        Open { recorder: self.clone(), number: Some(state.insert(span, None)) }
     }
 
-    /// A node of a graph begins.
+    /// A node of a graph begins, or begins again.
     pub(crate) fn open_node(&self, plan: &Plan, index: usize) -> Open {
         let begun = self.0.begun.elapsed();
         let node = &plan.details[index];
         let mut state = self.lock();
-        let worker = state.worker();
-        let after: Vec<_> = plan
-            .edges_of(index)
-            .iter()
-            .filter_map(|edge| state.places.get(&(edge.from as usize)).copied())
-            .collect();
-        let ready = after.iter().map(|at| state.spans[*at].ended).max().unwrap_or_default().min(begun);
-        drop(state);
-        let (ended, ending) = (begun, Ending::Cancelled);
-        let (name, kind) = (node.name.clone(), node.kind);
-        let span = Span { name, kind, worker, ready, begun, ended, ending, after };
-        Open { recorder: self.clone(), span: Some(span), node: Some(index) }
+        let mut span = match state.places.get(&index).copied() {
+            None => state.span_of(plan, index),
+            Some(before) => {
+                let attempt = state.spans[before].attempt.saturating_add(1);
+                Span { attempt, ..state.span_after(&node.name, node.kind, vec![before]) }
+            }
+        };
+        span.worker = state.worker();
+        (span.ready, span.begun, span.ended) = (span.ready.min(begun), begun, begun);
+        Open { recorder: self.clone(), number: Some(state.insert(span, Some(index))) }
     }
 
-    /// What was written.
+    /// A node of a graph is skipped.
+    pub(crate) fn skip(&self, plan: &Plan, index: usize) {
+        self.lock().never_begun(plan, index, Ending::Skipped);
+    }
+
+    /// The deadline of a graph's node has passed.
+    pub(crate) fn late(&self, index: usize) {
+        let ended = self.0.begun.elapsed();
+        let mut state = self.lock();
+        let open = state.open.iter().find(|(_, (_, node))| *node == Some(index));
+        if let Some(number) = open.map(|(number, _)| *number) {
+            return state.close(number, ended, Ending::TimedOut);
+        }
+        let place = state.places.get(&index).copied();
+        if let Some(span) = place.map(|at| &mut state.spans[at])
+            && span.ending == Ending::Cancelled
+        {
+            span.ending = Ending::TimedOut;
+        }
+    }
+
+    /// What was written. What is under way was cancelled; what it writes from now on is lost.
     pub(crate) fn finish(&self) -> Record {
-        let spans = std::mem::take(&mut self.lock().spans);
-        Record { flow: self.0.flow.clone(), spans, took: self.0.begun.elapsed() }
+        let (state, took) = self.take();
+        Record { flow: self.0.flow.clone(), spans: state.spans, took }
+    }
+
+    /// The same of a graph, with its nodes that never began.
+    pub(crate) fn finish_graph(&self, plan: &Plan, ending: impl Fn(usize) -> Ending) -> Record {
+        let (mut state, took) = self.take();
+        for index in 1..plan.len() {
+            if !state.places.contains_key(&index) {
+                state.never_begun(plan, index, ending(index));
+            }
+        }
+        Record { flow: self.0.flow.clone(), spans: state.spans, took }
+    }
+
+    fn take(&self) -> (State, Duration) {
+        let took = self.0.begun.elapsed();
+        let mut state = {
+            let mut state = self.lock();
+            let number = state.number;
+            std::mem::replace(&mut *state, State { number, ..State::default() })
+        };
+        while let Some((&number, _)) = state.open.first_key_value() {
+            state.close(number, took, Ending::Cancelled);
+        }
+        (state, took)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -190,16 +255,56 @@ impl Recorder {
 }
 
 impl State {
-    /// The name of this thread, shared by all its spans.
+    /// The name of this thread.
     fn worker(&mut self) -> Arc<str> {
         let thread = std::thread::current();
-        let name = thread.name().unwrap_or("unnamed");
+        self.shared(thread.name().filter(|name| !name.is_empty()).unwrap_or("unnamed"))
+    }
+
+    /// A thread's name, shared by all its spans.
+    fn shared(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.workers.iter().find(|known| &***known == name) {
             return known.clone();
         }
         let new: Arc<str> = name.into();
         self.workers.push(new.clone());
         new
+    }
+
+    /// A span that never begins, where the last of these ended.
+    fn span_after(&mut self, name: &Name, kind: TaskKind, after: Vec<usize>) -> Span {
+        let at = after.iter().map(|at| self.spans[*at].ended).max().unwrap_or_default();
+        let (name, worker, ending) = (name.clone(), self.shared(""), Ending::Cancelled);
+        Span { name, kind, attempt: 1, worker, ready: at, begun: at, ended: at, ending, after }
+    }
+
+    fn span_of(&mut self, plan: &Plan, index: usize) -> Span {
+        let node = &plan.details[index];
+        let from = plan.edges_of(index).iter().map(|edge| edge.from as usize);
+        let after = from.filter_map(|from| self.places.get(&from).copied()).collect();
+        self.span_after(&node.name, node.kind, after)
+    }
+
+    fn insert(&mut self, span: Span, node: Option<usize>) -> u64 {
+        self.number += 1;
+        self.open.insert(self.number, (span, node));
+        self.number
+    }
+
+    fn never_begun(&mut self, plan: &Plan, index: usize, ending: Ending) {
+        let span = self.span_of(plan, index);
+        self.push(Span { ending, ..span }, Some(index));
+    }
+
+    fn close(&mut self, number: u64, ended: Duration, ending: Ending) {
+        if let Some((span, node)) = self.open.remove(&number) {
+            self.push(Span { ended, ending, ..span }, node);
+        }
+    }
+
+    fn push(&mut self, span: Span, node: Option<usize>) {
+        node.and_then(|node| self.places.insert(node, self.spans.len()));
+        self.spans.push(span);
     }
 }
 
@@ -210,14 +315,9 @@ impl Open {
     }
 
     fn write(&mut self, ending: Ending) {
-        let Some(mut span) = self.span.take() else { return };
-        (span.ended, span.ending) = (self.recorder.0.begun.elapsed(), ending);
-        let mut state = self.recorder.lock();
-        if let Some(node) = self.node {
-            let at = state.spans.len();
-            state.places.insert(node, at);
-        }
-        state.spans.push(span);
+        let Some(number) = self.number.take() else { return };
+        let ended = self.recorder.0.begun.elapsed();
+        self.recorder.lock().close(number, ended, ending);
     }
 }
 

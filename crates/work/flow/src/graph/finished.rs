@@ -1,5 +1,6 @@
 //! What became of a run.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use millstream_base::{Error, Result};
 
 use super::Node;
 use super::state::State;
-use crate::record::Record;
+use crate::record::{Ending, Record};
 
 /// What became of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,14 @@ pub struct Finished {
 impl Finished {
     pub(super) fn new(state: Arc<State>) -> Self {
         let errors = state.close();
-        let record = state.recorder.as_ref().map(crate::record::Recorder::finish);
+        let record = state.recorder.as_ref().map(|recorder| {
+            let errors: HashMap<_, _> = errors.iter().map(|(index, error)| (*index, error)).collect();
+            recorder.finish_graph(&state.plan, |index| match state.outputs.fate(index) {
+                Fate::Skipped => Ending::Skipped,
+                Fate::Cancelled => Ending::Cancelled,
+                Fate::Done | Fate::Failed => Ending::of(errors.get(&index).copied()),
+            })
+        });
         Self { state, errors, record }
     }
 
@@ -91,5 +99,30 @@ impl fmt::Debug for Finished {
         let fates = self.state.plan.details.iter().enumerate();
         let fates = fates.map(|(index, node)| (&*node.name, self.state.outputs.fate(index)));
         f.debug_map().entries(fates).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Recorder;
+    use crate::{GraphBuilder, TaskKind};
+
+    #[test]
+    fn what_begins_or_ends_after_the_record_was_taken_is_lost_without_harm() {
+        let mut graph = GraphBuilder::<()>::new("late");
+        let first = graph.task("first", TaskKind::Other, (), |()| async { Ok(()) });
+        let second = graph.task("second", TaskKind::Other, first, |_| async { Ok(()) });
+        graph.task("third", TaskKind::Other, second, |_| async { Ok(()) });
+        let plan = graph.build().plan;
+        let recorder = Recorder::new("late".into());
+        recorder.open_node(&plan, 1).close(None);
+        let under_way = recorder.open_node(&plan, 2);
+        let record = recorder.finish_graph(&plan, |_| Ending::Cancelled);
+        let endings: Vec<_> = record.spans().iter().map(|span| (span.ending, span.has_begun())).collect();
+        assert_eq!(endings, [(Ending::Done, true), (Ending::Cancelled, true), (Ending::Cancelled, false)]);
+        recorder.open_node(&plan, 3).close(None);
+        under_way.close(None);
+        recorder.late(1);
     }
 }

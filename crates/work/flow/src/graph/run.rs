@@ -166,7 +166,10 @@ async fn with_care(state: Arc<State>, index: usize) -> Result<Output> {
     };
     match node.deadline {
         None => tries.await,
-        Some(limit) => millstream_runtime::timeout(limit, tries).await.unwrap_or_else(|_| Err(late(limit))),
+        Some(limit) => millstream_runtime::timeout(limit, tries).await.unwrap_or_else(|_| {
+            state.recorder.iter().for_each(|recorder| recorder.late(index));
+            Err(late(limit))
+        }),
     }
 }
 

@@ -152,8 +152,12 @@ impl State {
         let mut next = Some((index, settled));
         let mut skipped = Vec::new();
         while let Some((index, settled)) = next.take().or_else(|| Some((skipped.pop()?, Settled::Skipped))) {
+            let is_skipped = matches!(settled, Settled::Skipped);
             if self.outputs.0[index].fate.set(settled).is_err() {
                 continue;
+            }
+            if is_skipped && let Some(recorder) = &self.recorder {
+                recorder.skip(&self.plan, index);
             }
             count += 1;
             for successor in self.plan.successors.row(index) {
