@@ -4,6 +4,7 @@ mod build;
 mod crew;
 mod finished;
 mod inputs;
+mod picture;
 mod plan;
 mod run;
 mod state;
@@ -87,10 +88,6 @@ impl<I: Send + Sync + 'static> Graph<I> {
     /// Has it nothing but its input?
     pub fn is_empty(&self) -> bool {
         self.len() <= 1
-    }
-
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.plan
     }
 }
 

@@ -12,10 +12,12 @@
 mod graph;
 pub mod meet;
 mod parallel;
+mod picture;
 mod record;
 mod series;
 mod set;
 mod task;
+mod text;
 
 pub use graph::{
     After, Fate, Finished, Graph, GraphBuilder, GraphRun, Inputs, Node, OnFailure, Optional, Token,

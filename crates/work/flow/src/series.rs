@@ -1,6 +1,7 @@
 //! Steps one after the other.
 
 mod context;
+mod picture;
 mod run;
 
 use std::any::Any;

@@ -58,6 +58,11 @@ impl Retry {
         Self { when: Arc::new(when), ..self }
     }
 
+    /// How often it tries at most.
+    pub(crate) fn most(&self) -> u32 {
+        self.times
+    }
+
     /// The longest wait after this attempt; the first is 1.
     fn longest_wait(&self, attempt: u32) -> Duration {
         let factor = 1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX);
