@@ -5,6 +5,8 @@
 //! - [`Parallel`] runs tasks at once: all of them, or until the first fails, or until the first succeeds; [`Each`] runs one for each of
 //!   any number of items, at most so many at a time.
 //! - A [`Graph`] runs each node when those that it depends on have ended. It is built once and run as often as wanted.
+//! - Graphs and series draw themselves before they run ([`Graph::to_dot`], [`Graph::to_mermaid`]); of a run there is a [`Record`], as a
+//!   table or as a picture.
 //!
 //! Nothing runs before a flow is awaited, and dropping one at any time cancels what it has under way. A panic in a task is its error.
 //! Plain `async` code can do all of this; flows are for structure that people want to see, limit, reuse and trace.
@@ -27,6 +29,6 @@ pub use meet::{
     Unsent, conditional, mailbox, selector,
 };
 pub use parallel::{Each, Outputs, Parallel};
-pub use record::{Ending, Record, Span};
+pub use record::{Ending, Record, Rows, Span};
 pub use series::{Context, Series};
 pub use task::{Hedge, Retry, Task, TaskKind};

@@ -1,17 +1,24 @@
 //! What ran when, and where.
 
+mod svg;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind};
+pub use svg::Rows;
 
 use crate::TaskKind;
 use crate::graph::Plan;
 use crate::task::Name;
 
-/// What ran when, and where: of one run of a flow.
+/// What ran when, and where: of one run of a flow. It is shown as a table ([`to_table`](Record::to_table)) or as a picture
+/// ([`to_svg`](Record::to_svg)).
 #[derive(Clone, Debug)]
 pub struct Record {
     pub(crate) flow: Name,
@@ -112,6 +119,17 @@ impl Record {
     /// From its begin to its end.
     pub fn took(&self) -> Duration {
         self.took
+    }
+
+    /// How long its tasks ran, one beside the other or not.
+    pub fn running(&self) -> Duration {
+        self.spans.iter().map(Span::ran).fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    /// How many tasks ran at once, on average; 0 if it took no time.
+    pub fn parallelism(&self) -> f64 {
+        let took = self.took.as_secs_f64();
+        if took > 0.0 { self.running().as_secs_f64() / took } else { 0.0 }
     }
 
     /// The places of those spans that the whole waited for, first to last: from the one that ended last back over that of those it
