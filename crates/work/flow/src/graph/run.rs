@@ -23,7 +23,10 @@ use crate::task::{BoxFuture, panicked};
 pub struct GraphRun {
     state: Arc<State>,
     set: Set<Output>,
+    /// May begin: the next one last.
     ready: Vec<usize>,
+    /// Those among them that a node made ready just now; empty in between.
+    fresh: Vec<usize>,
     /// Until it begins.
     input: Option<Output>,
     span: Option<Span>,
@@ -35,8 +38,9 @@ pub struct GraphRun {
 impl GraphRun {
     pub(super) fn new(plan: Arc<Plan>, input: Output, is_recorded: bool) -> Self {
         let state = State::new(plan, is_recorded);
-        let (set, ready, input, span) = (Set::new(), Vec::new(), Some(input), None);
-        Self { state, set, ready, input, span, is_watched: is_recorded, is_over: false }
+        let (set, input, span) = (Set::new(), Some(input), None);
+        let (ready, fresh) = (Vec::new(), Vec::new());
+        Self { state, set, ready, fresh, input, span, is_watched: is_recorded, is_over: false }
     }
 
     fn begin(&mut self, input: Output) {
@@ -66,11 +70,10 @@ impl GraphRun {
     }
 
     fn end(&mut self, index: usize, outcome: Result<Output>) {
-        let before = self.ready.len();
-        let ended = self.state.end(index, outcome, &mut self.ready);
+        let ended = self.state.end(index, outcome, &mut self.fresh);
         self.state.count_down(ended);
         // Taken from its end: those that became ready first come first.
-        self.ready[before..].reverse();
+        self.ready.extend(self.fresh.drain(..).rev());
     }
 
     fn poll_nodes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
