@@ -139,7 +139,7 @@ struct Single(Arc<()>);
 
 impl Clone for Single {
     fn clone(&self) -> Self {
-        panic!("there is one only");
+        panic!("there is one only, known to {}", Arc::strong_count(&self.0));
     }
 }
 
