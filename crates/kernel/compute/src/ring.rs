@@ -30,6 +30,8 @@ pub(crate) struct Core {
     turns: Box<[Arc<Turn>]>,
     /// Those of threads that serve in the place of one that blocks.
     substitutes: Mutex<Vec<Arc<Turn>>>,
+    /// Set before the first of them shows a turn, and so, by the ring's lock, before anybody sleeps who has not seen it.
+    had_substitutes: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) clock: Clock,
     /// What a job takes, the mean over all queues of about the last eight turns.
@@ -73,6 +75,7 @@ impl Core {
             name: name.into(),
             turns: (0..threads).map(|index| Arc::new(Turn::new(index))).collect(),
             substitutes: Mutex::default(),
+            had_substitutes: AtomicBool::new(false),
             threads: Mutex::default(),
             clock: Clock::default(),
             mean_ns: RunningMean::from_value(TURN_NS),
@@ -113,6 +116,7 @@ impl Core {
         }
         substitutes.push(turn.clone());
         drop(substitutes);
+        self.had_substitutes.store(true, Relaxed);
         let listed = Listed { core: self.clone(), turn };
         self.start("spare", move || Seat::new(listed.core.clone(), listed.turn.clone()).take(body))
     }
@@ -185,11 +189,11 @@ impl Core {
     fn take_from_another(&self, own: &Turn, batch: &mut VecDeque<Entry>) -> Option<Arc<Shared>> {
         let (before, after) = self.turns.split_at(own.index());
         let fixed = after.iter().skip(1).chain(before).find_map(|turn| turn.take_half(batch));
-        fixed.or_else(|| {
-            // Hardly ever there are any.
-            let substitutes = lock(&self.substitutes).clone();
-            substitutes.iter().find_map(|turn| turn.take_half(batch))
-        })
+        if fixed.is_some() || !self.had_substitutes.load(Relaxed) {
+            return fixed;
+        }
+        let substitutes = lock(&self.substitutes).clone();
+        substitutes.iter().find_map(|turn| turn.take_half(batch))
     }
 
     /// Until there is something that was not there when `shown` turns had been.
