@@ -52,7 +52,7 @@ impl Worker {
     /// When the current thread is not this worker's.
     pub fn start(&self, label: Label, future: impl Future<Output = ()> + 'static) {
         debug_assert!(current().is_some_and(|worker| worker.index() == self.index()), "on its own thread");
-        reactor::spawn(label, Box::pin(future));
+        reactor::spawn(label, future);
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::coop::has_budget_remaining;
 
 use super::home::{HERE, Here, Home};
 use super::source::{Token, Woken};
-use super::task::{run_next, run_now};
+use super::task::{run_due, run_next, run_now};
 use crate::clock;
 use crate::worker::Worker;
 
@@ -118,6 +118,9 @@ impl Driver {
 
     /// Polls each task that is queued now once; false when tokio wants its turn before all were.
     fn run_ready(&self, here: &Here) -> bool {
+        if !run_due(here, &self.worker) {
+            return false;
+        }
         let count = here.tasks.borrow().ready();
         for _ in 0..count {
             if !has_budget_remaining() {

@@ -26,5 +26,5 @@ mod watch;
 
 pub(crate) use driver::drive;
 pub(crate) use home::{Home, enter, leave};
-pub(crate) use task::spawn;
+pub(crate) use task::{current_task, queue_due, spawn};
 pub use watch::{Interest, Watch};

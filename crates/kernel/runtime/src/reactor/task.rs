@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
-use slab::Slab;
+use pin_project_lite::pin_project;
+use tokio::task::coop::has_budget_remaining;
 
 use super::home::{CURRENT, HERE, Here, Home};
 use crate::beat::Label;
@@ -17,16 +18,49 @@ use crate::worker::Worker;
 /// The tasks of a worker, and which of them are to be polled.
 #[derive(Default)]
 pub(super) struct Tasks {
-    /// `None` while it is polled.
-    list: Slab<Option<Task>>,
+    /// `None` while it is polled. The place of a task that has ended keeps its flag for the next.
+    list: Vec<Option<Task>>,
+    free: Vec<usize>,
     ready: VecDeque<usize>,
+    /// Whose timer has come, of those that wait in the worker's own timers.
+    due: VecDeque<usize>,
 }
 
 struct Task {
     waker: Waker,
     flag: Arc<Flag>,
     label: Label,
-    future: Pin<Box<dyn Future<Output = ()>>>,
+    /// `None` when it has ended.
+    work: Option<Pin<Box<dyn Work>>>,
+}
+
+/// What a task does.
+trait Work: Future<Output = ()> {
+    /// Loads the beginning of it from memory.
+    fn touch(&self) -> bool;
+}
+
+pin_project! {
+    struct Placed<F> {
+        is_there: bool,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Placed<F> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().future.poll(cx)
+    }
+}
+
+impl<F: Future<Output = ()>> Work for Placed<F> {
+    fn touch(&self) -> bool {
+        self.is_there
+    }
 }
 
 /// What a task's wakers share.
@@ -67,6 +101,12 @@ impl Here {
     #[inline]
     fn push(&self, key: usize) {
         self.tasks.borrow_mut().ready.push_back(key);
+        self.awake();
+    }
+
+    /// Has the driver come.
+    #[inline]
+    fn awake(&self) {
         if !self.is_awake.replace(true)
             && let Some(home) = &*self.home.borrow()
         {
@@ -77,17 +117,52 @@ impl Here {
 
 impl Tasks {
     pub(super) const fn new() -> Self {
-        Self { list: Slab::new(), ready: VecDeque::new() }
+        Self { list: Vec::new(), free: Vec::new(), ready: VecDeque::new(), due: VecDeque::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.len() == self.free.len()
     }
 
     /// How many are to be polled.
     #[inline]
     pub(super) fn ready(&self) -> usize {
-        self.ready.len()
+        self.ready.len() + self.due.len()
+    }
+
+    /// A new task; says which, and whether it is to be queued: not if a waker of the place's last task has done so.
+    fn add(&mut self, home: Arc<Home>, label: Label, work: Pin<Box<dyn Work>>) -> (usize, bool) {
+        let key = self.free.pop().unwrap_or(self.list.len());
+        match self.list.get_mut(key) {
+            Some(Some(task)) => {
+                (task.label, task.work) = (label, Some(work));
+                (key, !task.flag.queued.swap(true, AcqRel))
+            }
+            _ => {
+                let flag = Arc::new(Flag { home, key, queued: AtomicBool::new(true) });
+                self.list.push(Some(Task {
+                    waker: Waker::from(flag.clone()),
+                    flag,
+                    label,
+                    work: Some(work),
+                }));
+                (key, true)
+            }
+        }
+    }
+
+    /// Puts back what was polled.
+    fn put(&mut self, key: usize, task: Task) {
+        let is_over = task.work.is_none();
+        // None is there once the worker has ended.
+        let Some(place) = self.list.get_mut(key) else { return };
+        *place = Some(task);
+        if is_over {
+            self.free.push(key);
+            if self.is_empty() && self.list.len() > KEPT {
+                (self.list, self.free) = (Vec::new(), Vec::new());
+            }
+        }
     }
 
     /// Queues a task that an event concerns, unless it is queued.
@@ -102,7 +177,7 @@ impl Tasks {
     /// The task an event concerns, out of the list; none if it is queued and so has its turn soon.
     #[inline]
     fn take_idle(&mut self, key: usize) -> Option<Task> {
-        self.list.get_mut(key)?.take_if(|task| !task.flag.queued.load(Relaxed))
+        self.list.get_mut(key)?.take_if(|task| task.work.is_some() && !task.flag.queued.load(Relaxed))
     }
 
     /// Queues what another thread woke; its flag is set already.
@@ -114,12 +189,34 @@ impl Tasks {
     #[inline]
     fn take_next(&mut self) -> Option<(usize, Task)> {
         while let Some(key) = self.ready.pop_front() {
+            let Some(place) = self.list.get_mut(key) else { continue };
+            let Some(task) = place else { continue };
+            task.flag.queued.swap(false, AcqRel); // rule 4
             // It may have ended since.
-            if let Some(task) = self.list.get_mut(key).and_then(Option::take) {
-                return Some((key, task));
+            if task.work.is_some() {
+                return place.take().map(|task| (key, task));
             }
         }
         None
+    }
+
+    /// Some of those whose timer has come.
+    fn take_due(&mut self) -> [usize; TOUCHED] {
+        let mut some = [usize::MAX; TOUCHED];
+        let count = self.due.len().min(TOUCHED);
+        some.iter_mut().zip(self.due.drain(..count)).for_each(|(place, key)| *place = key);
+        self.touch(&some);
+        some
+    }
+
+    /// Loads what polling these will touch. The loads wait for memory all at the same time, where the polls would wait one
+    /// behind the other.
+    fn touch(&self, keys: &[usize]) {
+        let loaded = |key: &usize| {
+            let task = self.list.get(*key)?.as_ref()?;
+            Some(task.flag.queued.load(Relaxed) | task.work.as_ref()?.touch())
+        };
+        std::hint::black_box(keys.iter().filter_map(loaded).filter(|is_there| *is_there).count());
     }
 }
 
@@ -127,27 +224,57 @@ impl Tasks {
 ///
 /// # Panics
 /// Outside a worker.
-pub(crate) fn spawn(label: Label, future: Pin<Box<dyn Future<Output = ()>>>) {
+pub(crate) fn spawn(label: Label, future: impl Future<Output = ()> + 'static) {
     HERE.with(|here| {
         let home = here.home.borrow().clone().expect("tasks are spawned on a worker");
-        let key = {
-            let mut tasks = here.tasks.borrow_mut();
-            let entry = tasks.list.vacant_entry();
-            let key = entry.key();
-            let flag = Arc::new(Flag { home, key, queued: AtomicBool::new(true) });
-            let waker = Waker::from(flag.clone());
-            entry.insert(Some(Task { waker, flag, label, future }));
-            key
-        };
-        here.push(key);
+        let work = Box::pin(Placed { is_there: true, future });
+        let (key, is_new) = here.tasks.borrow_mut().add(home, label, work);
+        if is_new {
+            here.push(key);
+        }
     });
 }
+
+/// The key of the task that is polled now on this thread, if it is a worker's own, and this context is the task's and not that of
+/// something within it. Whoever notes it may have it queued with [`queue_all`] on this thread, whatever became of the task.
+#[inline]
+pub(crate) fn current_task(cx: &Context<'_>) -> Option<usize> {
+    let (flag, key) = CURRENT.get();
+    (flag != 0 && cx.waker().data().addr() == flag).then_some(key)
+}
+
+/// Has these tasks of this thread's reactor polled, soon. A task that has ended is nobody, or whoever has the key now: polled
+/// for nothing.
+pub(crate) fn queue_due(keys: impl Iterator<Item = usize>) {
+    HERE.with(|here| {
+        here.tasks.borrow_mut().due.extend(keys);
+        here.awake();
+    });
+}
+
+/// Polls those whose timer has come, some at a time; false when tokio wants its turn before all were.
+pub(super) fn run_due(here: &Here, worker: &Worker) -> bool {
+    let mut left = here.tasks.borrow().due.len();
+    while left > 0 {
+        if !has_budget_remaining() {
+            return false;
+        }
+        let some = here.tasks.borrow_mut().take_due();
+        some.iter().take(left).for_each(|key| run_now(here, worker, *key));
+        left = left.saturating_sub(TOUCHED);
+    }
+    true
+}
+
+/// As many cache lines as a core waits for at a time, and some; a guess.
+const TOUCHED: usize = 32;
+/// Places that are kept when the last task has ended.
+const KEPT: usize = 1024;
 
 /// Polls the task that waits longest; says whether there was one.
 pub(super) fn run_next(here: &Here, worker: &Worker) -> bool {
     let next = here.tasks.borrow_mut().take_next();
     let Some((key, task)) = next else { return false };
-    task.flag.queued.swap(false, AcqRel); // rule 4
     run(here, worker, key, task);
     true
 }
@@ -166,8 +293,10 @@ pub(super) fn run_now(here: &Here, worker: &Worker, key: usize) {
 fn run(here: &Here, worker: &Worker, key: usize, mut task: Task) {
     CURRENT.set((task.waker.data().addr(), key));
     worker.0.beat.begin(task.label);
-    let poll =
-        AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready());
+    let poll = AssertUnwindSafe(|| {
+        let work = task.work.as_mut().expect("only such are taken out");
+        work.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready()
+    });
     let is_done = catch_unwind(poll).unwrap_or_else(|panic| {
         panic_error(&*panic);
         true
@@ -175,17 +304,15 @@ fn run(here: &Here, worker: &Worker, key: usize, mut task: Task) {
     worker.0.beat.end();
     CURRENT.set((0, 0));
     if is_done {
-        end(here, key, task);
-    } else if let Some(place) = here.tasks.borrow_mut().list.get_mut(key) {
-        *place = Some(task);
+        end(&mut task);
     }
+    here.tasks.borrow_mut().put(key, task);
 }
 
-#[cold]
-fn end(here: &Here, key: usize, task: Task) {
-    here.tasks.borrow_mut().list.try_remove(key);
+#[inline]
+fn end(task: &mut Task) {
     // The future's own drop is user code as well.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(task))) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task.work = None)) {
         panic_error(&*panic);
     }
 }

@@ -4,9 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::task::coop::poll_proceed;
-
-use super::sleep::{Sleep, sleep_until};
+use super::sleep::{Sleep, poll_budget, sleep_until};
 use crate::clock::fresh_now;
 
 /// What an interval does when a tick was taken late, by more than 5 ms.
@@ -81,9 +79,8 @@ impl Interval {
     /// The same as a poll.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let Some(next) = &mut self.next else { return Poll::Pending };
-        let coop = ready!(poll_proceed(cx));
+        ready!(poll_budget(cx));
         ready!(next.poll_elapsed(cx));
-        coop.made_progress();
         let due = next.deadline().unwrap_or_else(fresh_now);
         match after(due, fresh_now(), self.period, self.missed) {
             Some(moment) => next.reset(moment),

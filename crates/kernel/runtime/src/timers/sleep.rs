@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::task::coop::poll_proceed;
+use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use super::wheel::{Fate, Seat, SleepWheel};
 use crate::clock::{fresh_now, turn_now};
@@ -85,7 +85,7 @@ impl Sleep {
         loop {
             match &mut self.place {
                 Place::Over => return Poll::Ready(()),
-                Place::Wheel(seat) => match seat.poll(cx.waker()) {
+                Place::Wheel(seat) => match seat.poll(cx) {
                     Fate::Waits if turn_now() < deadline => return Poll::Pending,
                     Fate::Fired if !seat.is_for(deadline) => self.place = Place::Nowhere,
                     Fate::Closed => self.place = Place::Nowhere,
@@ -96,7 +96,7 @@ impl Sleep {
                     self.place = Place::Over;
                 }
                 Place::Nowhere if turn_now() >= deadline => self.place = Place::Over,
-                Place::Nowhere => match SleepWheel::seat_here(deadline, cx.waker()) {
+                Place::Nowhere => match SleepWheel::seat_here(deadline, cx) {
                     Some(seat) => {
                         self.place = Place::Wheel(seat);
                         return Poll::Pending;
@@ -114,10 +114,23 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // A loop over timers that have all passed must leave others their turn.
-        let coop = ready!(poll_proceed(cx));
-        self.poll_elapsed(cx).map(|()| coop.made_progress())
+        if matches!(self.place, Place::Nowhere) {
+            ready!(poll_budget(cx));
+        }
+        self.poll_elapsed(cx)
     }
+}
+
+/// A loop over timers that have all passed must leave others their turn. One that has to wait needs no budget.
+///
+/// Tokio's own would wake a task whose budget is used up when nobody else is ready, unseen by those that poll many futures in
+/// one task: they would poll all that are ready for nothing, each time.
+pub(super) fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
+    if !has_budget_remaining() {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    poll_proceed(cx).map(|coop| coop.made_progress())
 }
 
 impl std::fmt::Debug for Place {

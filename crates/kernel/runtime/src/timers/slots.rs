@@ -1,11 +1,11 @@
-//! Which waker is due at which tick: a hierarchical wheel. No clock, no lock.
+//! Who is due at which tick: a hierarchical wheel. No clock, no lock.
 //!
 //! Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987, scheme 7. A level has 64 slots; a slot of level 0
 //! is a tick, a slot of a level above is all slots of the one below. A tick stands in the level of the highest group of six
 //! bits in which it differs from the present tick. So everything in a level is due before everything in the levels above,
 //! and the next slot is the first that is occupied.
 //!
-//! The wakers themselves stand in the slots, one behind the other: a slot that comes up is read from one end to the other,
+//! Those to be woken themselves stand in the slots, one behind the other: a slot that comes up is read from one end to the other,
 //! and nothing is followed from entry to entry. Only cancelling needs to find one; for that `places` says where each is.
 //!
 //! Rules:
@@ -14,11 +14,13 @@
 //! 3. `occupied` has the bit of exactly the slots that are not empty.
 
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use slab::Slab;
 
-/// Wakers by tick.
+use crate::reactor;
+
+/// Who is to be woken, by tick.
 pub(super) struct Slots {
     lists: Box<[Vec<Item>]>,
     /// A bit for each slot of a level.
@@ -28,8 +30,17 @@ pub(super) struct Slots {
     elapsed: u64,
 }
 
+/// Who is to be woken.
+#[derive(Debug)]
+pub(super) enum Who {
+    /// A task of the worker's own: its key says it all.
+    Task(usize),
+    /// Anybody.
+    Other(Waker),
+}
+
 struct Item {
-    waker: Waker,
+    who: Who,
     tick: u64,
     key: usize,
 }
@@ -37,6 +48,26 @@ struct Item {
 struct Place {
     list: usize,
     index: usize,
+}
+
+impl Who {
+    /// Who polls. On the thread of the wheel's worker alone may it be a task.
+    #[inline]
+    pub(super) fn of(cx: &Context<'_>, is_here: bool) -> Self {
+        match reactor::current_task(cx).filter(|_| is_here) {
+            Some(key) => Self::Task(key),
+            None => Self::Other(cx.waker().clone()),
+        }
+    }
+
+    /// Is it who polls?
+    #[inline]
+    pub(super) fn is(&self, cx: &Context<'_>, is_here: bool) -> bool {
+        match self {
+            Self::Task(key) => is_here && reactor::current_task(cx) == Some(*key),
+            Self::Other(waker) => waker.will_wake(cx.waker()),
+        }
+    }
 }
 
 impl Slots {
@@ -59,25 +90,25 @@ impl Slots {
         self.elapsed
     }
 
-    /// Adds a waker for a tick that has not come yet. The key is good until the tick has come.
-    pub(super) fn insert(&mut self, tick: u64, waker: Waker) -> usize {
+    /// Adds somebody for a tick that has not come yet. The key is good until the tick has come.
+    pub(super) fn insert(&mut self, tick: u64, who: Who) -> usize {
         debug_assert!(tick > self.elapsed, "rule 1");
         let entry = self.places.vacant_entry();
         let key = entry.key();
         let (level, slot) = position(self.elapsed, tick);
-        let (list, index) = push(&mut self.lists, &mut self.occupied, level, slot, Item { waker, tick, key });
+        let (list, index) = push(&mut self.lists, &mut self.occupied, level, slot, Item { who, tick, key });
         entry.insert(Place { list, index });
         key
     }
 
-    /// The waker of an entry whose tick has not come.
-    pub(super) fn waker_mut(&mut self, key: usize) -> &mut Waker {
+    /// Who an entry is for whose tick has not come.
+    pub(super) fn who_mut(&mut self, key: usize) -> &mut Who {
         let Place { list, index } = self.places[key];
-        &mut self.lists[list][index].waker
+        &mut self.lists[list][index].who
     }
 
     /// Takes out an entry whose tick has not come.
-    pub(super) fn remove(&mut self, key: usize) -> Waker {
+    pub(super) fn remove(&mut self, key: usize) -> Who {
         let Place { list, index } = self.places.remove(key);
         let items = &mut self.lists[list];
         let removed = items.swap_remove(index);
@@ -87,7 +118,7 @@ impl Slots {
         if items.is_empty() {
             self.occupied[list / SLOTS] &= !(1 << (list % SLOTS)); // rule 3
         }
-        removed.waker
+        removed.who
     }
 
     /// The tick at which there is something to do next: what is due, or a slot to be spread over the level below.
@@ -99,26 +130,30 @@ impl Slots {
         Some((above << SLOT_BITS | slot) << bits)
     }
 
-    /// Has all ticks up to `until` come; gives the wakers that are due in the order of their ticks.
-    pub(super) fn advance(&mut self, until: u64, due: &mut VecDeque<Waker>) {
+    /// Has all ticks up to `until` come; gives who is due in the order of their ticks.
+    pub(super) fn advance(&mut self, until: u64, due: &mut VecDeque<Who>) {
         while let Some(next) = self.next_tick().filter(|next| *next <= until) {
             let (level, slot) = position(self.elapsed, next);
             self.elapsed = next;
             self.occupied[level] &= !(1 << slot);
             let mut items = std::mem::take(&mut self.lists[level * SLOTS + slot]);
+            let count = items.len();
             for item in items.drain(..) {
                 if item.tick == next {
                     self.places.remove(item.key);
-                    due.push_back(item.waker);
+                    due.push_back(item.who);
                 } else {
                     self.spread(item);
                 }
             }
-            if items.capacity() <= KEPT {
-                self.lists[level * SLOTS + slot] = items;
-            }
+            items.shrink_to(count * KEPT);
+            self.lists[level * SLOTS + slot] = items;
         }
         self.elapsed = self.elapsed.max(until);
+        if self.places.is_empty() && self.places.capacity() > 0 {
+            self.places = Slab::new();
+            self.lists.iter_mut().for_each(|items| *items = Vec::new());
+        }
     }
 
     fn spread(&mut self, item: Item) {
@@ -129,8 +164,8 @@ impl Slots {
     }
 
     /// Takes out everything.
-    pub(super) fn clear(&mut self, due: &mut VecDeque<Waker>) {
-        due.extend(self.lists.iter_mut().flat_map(std::mem::take).map(|item| item.waker));
+    pub(super) fn clear(&mut self, due: &mut VecDeque<Who>) {
+        due.extend(self.lists.iter_mut().flat_map(std::mem::take).map(|item| item.who));
         self.occupied = [0; LEVELS];
         self.places = Slab::new();
     }
@@ -172,5 +207,6 @@ const SLOT_BITS: u32 = SLOTS.ilog2();
 /// Enough for every tick: 11 times 6 bits are more than 64. What is due within 64 ms is put down once, within 4 s at most
 /// twice, within 4 minutes three times.
 const LEVELS: usize = 11;
-/// A slot's list of this many items (8 KiB) is kept for the next round; a longer one is given back.
-const KEPT: usize = 256;
+/// A list keeps the memory for so many times what was in it, for the next round: what it took to grow it is most of what a
+/// timer costs. All is given back when the last timer has gone.
+const KEPT: usize = 4;

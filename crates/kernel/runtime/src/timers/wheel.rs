@@ -19,7 +19,8 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::driver::drive;
-use super::slots::Slots;
+use super::slots::{Slots, Who};
+use crate::reactor;
 
 /// The timers of one worker. Clones share them.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ struct Shared {
 struct State {
     slots: Slots,
     /// Whose tick has come, and who has not been woken yet.
-    due: VecDeque<Waker>,
+    due: VecDeque<Who>,
     /// The tick that the driver sleeps until.
     sleeps_until: u64,
     driver: Option<Waker>,
@@ -83,8 +84,8 @@ impl SleepWheel {
 
     /// A seat in the wheel of the current thread, if it has one.
     #[inline]
-    pub(super) fn seat_here(deadline: Instant, waker: &Waker) -> Option<Seat> {
-        HERE.try_with(|here| here.borrow().as_ref().map(|wheel| wheel.seat(deadline, waker))).ok()?
+    pub(super) fn seat_here(deadline: Instant, cx: &Context<'_>) -> Option<Seat> {
+        HERE.try_with(|here| here.borrow().as_ref().map(|wheel| wheel.seat(deadline, cx))).ok()?
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,12 +104,13 @@ impl SleepWheel {
         since.as_secs().saturating_mul(1000).saturating_add((since.subsec_nanos() / NANOS).into())
     }
 
-    fn seat(&self, deadline: Instant, waker: &Waker) -> Seat {
-        let waker = waker.clone();
+    /// For the wheel of the current thread.
+    fn seat(&self, deadline: Instant, cx: &Context<'_>) -> Seat {
+        let who = Who::of(cx, true);
         let mut state = self.lock();
         // A tick that has come already comes once more.
         let tick = self.tick_of(deadline).clamp(state.slots.elapsed() + 1, LAST);
-        let key = state.slots.insert(tick, waker);
+        let key = state.slots.insert(tick, who);
         let driver = if tick < state.sleeps_until { state.hurry(tick) } else { None };
         drop(state);
         if let Some(driver) = driver {
@@ -119,18 +121,18 @@ impl SleepWheel {
 
     /// Runs for as long as the worker.
     pub(crate) async fn drive(self) {
-        let mut woken = Vec::new();
+        let mut woken = Woken::default();
         drive(|now, cx| self.visit(now, &mut woken, cx)).await;
     }
 
     /// Wakes who is due by `now`; gives the moment of the next tick to look at.
-    fn visit(&self, now: Instant, woken: &mut Vec<Waker>, cx: &Context<'_>) -> Option<Instant> {
+    fn visit(&self, now: Instant, woken: &mut Woken, cx: &Context<'_>) -> Option<Instant> {
         let (next, is_rest) = {
             let mut guard = self.lock();
             let state = &mut *guard;
             state.slots.advance(self.tick_begun(now), &mut state.due);
             self.0.elapsed.store(state.slots.elapsed(), Release); // rule 2
-            woken.extend(state.due.drain(..state.due.len().min(WAKES)));
+            woken.take(state.due.drain(..state.due.len().min(WAKES)));
             let is_rest = !state.due.is_empty();
             if !is_rest {
                 state.due.shrink_to(WAKES);
@@ -142,7 +144,7 @@ impl SleepWheel {
             }
             (next, is_rest)
         };
-        woken.drain(..).for_each(Waker::wake);
+        woken.wake();
         if is_rest {
             cx.waker().wake_by_ref();
         }
@@ -159,7 +161,43 @@ impl SleepWheel {
             self.0.elapsed.store(CLOSED, Release); // rule 2
             std::mem::take(&mut state.due)
         };
-        due.drain(..).for_each(Waker::wake);
+        // The worker's own tasks end with it.
+        due.drain(..).for_each(|who| {
+            if let Who::Other(waker) = who {
+                waker.wake()
+            }
+        });
+    }
+
+    /// Is it the wheel of the current thread?
+    fn is_here(&self) -> bool {
+        let is_same = |wheel: &Self| Arc::ptr_eq(&wheel.0, &self.0);
+        HERE.try_with(|here| here.borrow().as_ref().is_some_and(is_same)).unwrap_or(false)
+    }
+}
+
+/// Whom a visit wakes, sorted.
+#[derive(Default)]
+struct Woken {
+    tasks: Vec<usize>,
+    others: Vec<Waker>,
+}
+
+impl Woken {
+    fn take(&mut self, due: impl Iterator<Item = Who>) {
+        for who in due {
+            match who {
+                Who::Task(key) => self.tasks.push(key),
+                Who::Other(waker) => self.others.push(waker),
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        if !self.tasks.is_empty() {
+            reactor::queue_due(self.tasks.drain(..));
+        }
+        self.others.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -173,10 +211,10 @@ impl State {
 }
 
 impl Seat {
-    /// Has its tick come? If not, this waker is called when it does.
-    pub(super) fn poll(&self, waker: &Waker) -> Fate {
+    /// Has its tick come? If not, who polls is woken when it does.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Fate {
         match self.fate() {
-            Fate::Waits => self.set_waker(waker),
+            Fate::Waits => self.set_who(cx),
             fate => fate,
         }
     }
@@ -190,15 +228,15 @@ impl Seat {
         }
     }
 
-    fn set_waker(&self, waker: &Waker) -> Fate {
+    fn set_who(&self, cx: &Context<'_>) -> Fate {
+        let is_here = self.wheel.is_here();
         let mut state = self.wheel.lock();
         let fate = self.fate();
         if fate != Fate::Waits {
             return fate;
         }
-        let known = state.slots.waker_mut(self.key);
-        let replaced =
-            if known.will_wake(waker) { None } else { Some(std::mem::replace(known, waker.clone())) };
+        let known = state.slots.who_mut(self.key);
+        let replaced = (!known.is(cx, is_here)).then(|| std::mem::replace(known, Who::of(cx, is_here)));
         drop(state);
         drop(replaced);
         fate
@@ -217,9 +255,9 @@ impl Drop for Seat {
             return;
         }
         let mut state = self.wheel.lock();
-        let waker = (self.fate() == Fate::Waits).then(|| state.slots.remove(self.key));
+        let who = (self.fate() == Fate::Waits).then(|| state.slots.remove(self.key));
         drop(state);
-        drop(waker);
+        drop(who);
     }
 }
 

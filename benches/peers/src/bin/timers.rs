@@ -1,0 +1,255 @@
+//! Timers within a second, from their making until all have fired, on two threads: a task each, and many in one task; tokio's
+//! and ours by turns. `timers --rounds N --timers N` prints a line of JSON a round: nanoseconds of CPU a timer, and how many
+//! milliseconds behind the last deadline all was done.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use millstream_bench_peers::Args;
+use millstream_runtime::{Engine, Label, Worker};
+use tokio::sync::watch;
+use tokio::task::unconstrained;
+
+const THREADS: usize = 2;
+
+fn main() {
+    let args = Args::from_process();
+    let (rounds, timers) = (args.value("rounds", 5), args.value::<u64>("timers", 1_000_000));
+    let only = args.value("only", String::new());
+    let engine = Engine::builder().workers(THREADS).build().expect("threads can be started");
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_time()
+        .build()
+        .expect("threads can be started");
+    for round in 0..=rounds {
+        let mut line = String::new();
+        let mut row = |name: &str, run: &dyn Fn(u64) -> Instant| {
+            if only.is_empty() || only.split(',').any(|one| one == name) {
+                let (cpu, late) = measured(timers, run);
+                line += &format!(",\"{name}_cpu\":{cpu:.1},\"{name}_late_ms\":{late:.3}");
+            }
+        };
+        row("tokio", &|share| on_tokio(&tokio, share, tokio_tasks));
+        row("tokio_local", &|share| on_local_tokio(share));
+        row("ours", &|share| on_engine(&engine, share, async |seed, share| our_tasks(seed, share).await));
+        row("ours_joinable", &|share| {
+            on_engine(&engine, share, async |seed, share| our_local_tasks(seed, share).await)
+        });
+        // With tokio's budget, a set of so many would poll all that are ready again and again: minutes.
+        row("tokio_set", &|share| {
+            on_tokio(&tokio, share, |seed, share| unconstrained(tokio_set(seed, share)))
+        });
+        row("ours_set", &|share| on_engine(&engine, share, async |seed, share| our_set(seed, share).await));
+        // The first warms up.
+        if round > 0 {
+            println!("{{{}}}", line.trim_start_matches(','));
+        }
+    }
+}
+
+/// Nanoseconds of CPU a timer, and milliseconds from the last deadline to the end.
+fn measured(timers: u64, run: &dyn Fn(u64) -> Instant) -> (f64, f64) {
+    let cpu = cpu_ns();
+    let last = run(timers / THREADS as u64);
+    ((cpu_ns() - cpu) / timers as f64, Instant::now().saturating_duration_since(last).as_secs_f64() * 1000.0)
+}
+
+fn on_tokio<F, Fut>(runtime: &tokio::runtime::Runtime, share: u64, run: F) -> Instant
+where
+    F: Fn(u64, u64) -> Fut,
+    Fut: Future<Output = Instant> + Send + 'static,
+{
+    let threads: Vec<_> = (0..THREADS as u64).map(|seed| runtime.spawn(run(seed, share))).collect();
+    let all = async {
+        let mut last = Instant::now();
+        for thread in threads {
+            last = last.max(thread.await.expect("it runs"));
+        }
+        last
+    };
+    runtime.block_on(all)
+}
+
+/// A runtime for each thread: nothing is shared.
+fn on_local_tokio(share: u64) -> Instant {
+    let threads: Vec<_> = (0..THREADS as u64)
+        .map(|seed| {
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build_local(tokio::runtime::LocalOptions::default())
+                    .expect("a runtime can be made");
+                runtime.block_on(tokio_local_tasks(seed, share))
+            })
+        })
+        .collect();
+    threads.into_iter().map(|thread| thread.join().expect("it runs")).max().expect("there are threads")
+}
+
+fn on_engine<F>(engine: &Engine, share: u64, run: F) -> Instant
+where
+    F: AsyncFn(u64, u64) -> Instant + Copy + Send + 'static,
+{
+    let output = engine.run(async move |engine| {
+        let threads: Vec<_> = engine
+            .workers()
+            .iter()
+            .zip(0..)
+            .map(|(worker, seed)| worker.spawn(async move || run(seed, share).await))
+            .collect();
+        let mut last = Instant::now();
+        for thread in threads {
+            last = last.max(thread.await.expect("it runs"));
+        }
+        last
+    });
+    output.expect("it runs")
+}
+
+async fn tokio_tasks(seed: u64, share: u64) -> Instant {
+    let mut last = Instant::now();
+    let (count, mut all_done) = Count::new(share);
+    for (span, number) in spans(seed).zip(1..=share) {
+        let (sleep, count) = (tokio::time::sleep(span), count.clone());
+        last = last.max(sleep.deadline().into_std());
+        tokio::spawn(async move {
+            sleep.await;
+            count.down();
+        });
+        pause(number).await;
+    }
+    all_done.changed().await.expect("it is kept");
+    last
+}
+
+async fn tokio_local_tasks(seed: u64, share: u64) -> Instant {
+    let mut last = Instant::now();
+    let (count, mut all_done) = Count::new(share);
+    for (span, number) in spans(seed).zip(1..=share) {
+        let (sleep, count) = (tokio::time::sleep(span), count.clone());
+        last = last.max(sleep.deadline().into_std());
+        tokio::task::spawn_local(async move {
+            sleep.await;
+            count.down();
+        });
+        pause(number).await;
+    }
+    all_done.changed().await.expect("it is kept");
+    last
+}
+
+async fn our_local_tasks(seed: u64, share: u64) -> Instant {
+    let mut last = Instant::now();
+    let (count, mut all_done) = Count::new(share);
+    for (span, number) in spans(seed).zip(1..=share) {
+        let (sleep, count) = (millstream_runtime::sleep(span), count.clone());
+        last = last.max(sleep.deadline().expect("it ends"));
+        drop(millstream_runtime::spawn_local(async move {
+            sleep.await;
+            count.down();
+        }));
+        pause(number).await;
+    }
+    all_done.changed().await.expect("it is kept");
+    last
+}
+
+async fn our_tasks(seed: u64, share: u64) -> Instant {
+    let mut last = Instant::now();
+    let worker = Worker::current().expect("it is one");
+    let label = Label::new("a timer");
+    let (count, mut all_done) = Count::new(share);
+    for (span, number) in spans(seed).zip(1..=share) {
+        let (sleep, count) = (millstream_runtime::sleep(span), count.clone());
+        last = last.max(sleep.deadline().expect("it ends"));
+        worker.start(label, async move {
+            sleep.await;
+            count.down();
+        });
+        pause(number).await;
+    }
+    all_done.changed().await.expect("it is kept");
+    last
+}
+
+async fn tokio_set(seed: u64, share: u64) -> Instant {
+    let mut last = Instant::now();
+    let mut set = FuturesUnordered::new();
+    for (span, number) in spans(seed).zip(1..=share) {
+        let sleep = tokio::time::sleep(span);
+        last = last.max(sleep.deadline().into_std());
+        set.push(sleep);
+        begin(&mut set, number).await;
+    }
+    while set.next().await.is_some() {}
+    last
+}
+
+async fn our_set(seed: u64, share: u64) -> Instant {
+    let mut last = Instant::now();
+    let mut set = FuturesUnordered::new();
+    for (span, number) in spans(seed).zip(1..=share) {
+        let sleep = millstream_runtime::sleep(span);
+        last = last.max(sleep.deadline().expect("it ends"));
+        set.push(sleep);
+        begin(&mut set, number).await;
+    }
+    while set.next().await.is_some() {}
+    last
+}
+
+/// Made in batches, so that what was made begins to wait before the next is made.
+const BATCH: u64 = 256;
+
+async fn pause(number: u64) {
+    if number.is_multiple_of(BATCH) {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn begin<F: Future>(set: &mut FuturesUnordered<F>, number: u64) {
+    if number.is_multiple_of(BATCH) {
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(_)) = set.poll_next_unpin(cx) {}
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How many have not fired: all join the same way.
+struct Count(AtomicU64, watch::Sender<()>);
+
+impl Count {
+    fn new(count: u64) -> (Arc<Self>, watch::Receiver<()>) {
+        let (say, all_done) = watch::channel(());
+        (Arc::new(Self(AtomicU64::new(count), say)), all_done)
+    }
+
+    fn down(&self) {
+        if self.0.fetch_sub(1, Relaxed) == 1 {
+            self.1.send_replace(());
+        }
+    }
+}
+
+/// Below a second, evenly spread (Knuth's MMIX generator): the same for all.
+fn spans(seed: u64) -> impl Iterator<Item = Duration> {
+    let mut state = seed;
+    std::iter::from_fn(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Some(Duration::from_nanos((state >> 32) * 1_000_000_000 >> 32))
+    })
+}
+
+fn cpu_ns() -> f64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as f64 * 1e9 + used.tv_nsec as f64
+}
