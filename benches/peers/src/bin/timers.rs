@@ -3,6 +3,7 @@
 //! milliseconds behind the last deadline all was done.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use millstream_bench_peers::Args;
-use millstream_runtime::{Engine, Label, Worker};
+use millstream_runtime::{Engine, Label, Worker, spawn_local};
 use tokio::sync::watch;
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 
 const THREADS: usize = 2;
 
@@ -39,13 +40,19 @@ fn main() {
         row("tokio_local", &|share| on_local_tokio(share));
         row("ours", &|share| on_engine(&engine, share, async |seed, share| our_tasks(seed, share).await));
         row("ours_joinable", &|share| {
-            on_engine(&engine, share, async |seed, share| our_local_tasks(seed, share).await)
+            on_engine(&engine, share, async |seed, share| our_joinable_tasks(seed, share).await)
         });
         // With tokio's budget, a set of so many would poll all that are ready again and again: minutes.
         row("tokio_set", &|share| {
             on_tokio(&tokio, share, |seed, share| unconstrained(tokio_set(seed, share)))
         });
         row("ours_set", &|share| on_engine(&engine, share, async |seed, share| our_set(seed, share).await));
+        row("tokio_cancelled", &|share| {
+            on_tokio(&tokio, share, |seed, share| unconstrained(tokio_cancelled(seed, share)))
+        });
+        row("ours_cancelled", &|share| {
+            on_engine(&engine, share, async |seed, share| our_cancelled(seed, share).await)
+        });
         // The first warms up.
         if round > 0 {
             println!("{{{}}}", line.trim_start_matches(','));
@@ -113,114 +120,152 @@ where
 }
 
 async fn tokio_tasks(seed: u64, share: u64) -> Instant {
-    let mut last = Instant::now();
+    let mut batch = Batch::begin();
     let (count, mut all_done) = Count::new(share);
     for (span, number) in spans(seed).zip(1..=share) {
-        let (sleep, count) = (tokio::time::sleep(span), count.clone());
-        last = last.max(sleep.deadline().into_std());
+        let count = count.clone();
+        batch.note(span);
         tokio::spawn(async move {
-            sleep.await;
+            tokio::time::sleep(span).await;
             count.down();
         });
-        pause(number).await;
+        batch.end(number).await;
     }
     all_done.changed().await.expect("it is kept");
-    last
+    batch.last
 }
 
 async fn tokio_local_tasks(seed: u64, share: u64) -> Instant {
-    let mut last = Instant::now();
+    let mut batch = Batch::begin();
     let (count, mut all_done) = Count::new(share);
     for (span, number) in spans(seed).zip(1..=share) {
-        let (sleep, count) = (tokio::time::sleep(span), count.clone());
-        last = last.max(sleep.deadline().into_std());
+        let count = count.clone();
+        batch.note(span);
         tokio::task::spawn_local(async move {
-            sleep.await;
+            tokio::time::sleep(span).await;
             count.down();
         });
-        pause(number).await;
+        batch.end(number).await;
     }
     all_done.changed().await.expect("it is kept");
-    last
+    batch.last
 }
 
-async fn our_local_tasks(seed: u64, share: u64) -> Instant {
-    let mut last = Instant::now();
+async fn our_joinable_tasks(seed: u64, share: u64) -> Instant {
+    let mut batch = Batch::begin();
     let (count, mut all_done) = Count::new(share);
     for (span, number) in spans(seed).zip(1..=share) {
-        let (sleep, count) = (millstream_runtime::sleep(span), count.clone());
-        last = last.max(sleep.deadline().expect("it ends"));
-        drop(millstream_runtime::spawn_local(async move {
-            sleep.await;
+        let count = count.clone();
+        batch.note(span);
+        drop(spawn_local(async move {
+            millstream_runtime::sleep(span).await;
             count.down();
         }));
-        pause(number).await;
+        batch.end(number).await;
     }
     all_done.changed().await.expect("it is kept");
-    last
+    batch.last
 }
 
 async fn our_tasks(seed: u64, share: u64) -> Instant {
-    let mut last = Instant::now();
-    let worker = Worker::current().expect("it is one");
-    let label = Label::new("a timer");
+    let mut batch = Batch::begin();
+    let (worker, label) = (Worker::current().expect("it is one"), Label::new("a timer"));
     let (count, mut all_done) = Count::new(share);
     for (span, number) in spans(seed).zip(1..=share) {
-        let (sleep, count) = (millstream_runtime::sleep(span), count.clone());
-        last = last.max(sleep.deadline().expect("it ends"));
+        let count = count.clone();
+        batch.note(span);
         worker.start(label, async move {
-            sleep.await;
+            millstream_runtime::sleep(span).await;
             count.down();
         });
-        pause(number).await;
+        batch.end(number).await;
     }
     all_done.changed().await.expect("it is kept");
-    last
+    batch.last
 }
 
 async fn tokio_set(seed: u64, share: u64) -> Instant {
-    let mut last = Instant::now();
+    let mut batch = Batch::begin();
     let mut set = FuturesUnordered::new();
     for (span, number) in spans(seed).zip(1..=share) {
-        let sleep = tokio::time::sleep(span);
-        last = last.max(sleep.deadline().into_std());
-        set.push(sleep);
-        begin(&mut set, number).await;
+        batch.note(span);
+        set.push(tokio::time::sleep(span));
+        if number.is_multiple_of(BATCH) {
+            poll_fn(|cx| {
+                while let Poll::Ready(Some(())) = set.poll_next_unpin(cx) {}
+                Poll::Ready(())
+            })
+            .await;
+        }
+        batch.end(number).await;
     }
     while set.next().await.is_some() {}
-    last
+    batch.last
 }
 
 async fn our_set(seed: u64, share: u64) -> Instant {
-    let mut last = Instant::now();
+    let mut batch = Batch::begin();
     let mut set = FuturesUnordered::new();
     for (span, number) in spans(seed).zip(1..=share) {
-        let sleep = millstream_runtime::sleep(span);
-        last = last.max(sleep.deadline().expect("it ends"));
-        set.push(sleep);
-        begin(&mut set, number).await;
+        batch.note(span);
+        set.push(millstream_runtime::sleep(span));
+        if number.is_multiple_of(BATCH) {
+            poll_fn(|cx| {
+                while let Poll::Ready(Some(())) = set.poll_next_unpin(cx) {}
+                Poll::Ready(())
+            })
+            .await;
+        }
+        batch.end(number).await;
     }
     while set.next().await.is_some() {}
-    last
+    batch.last
 }
+
+/// Made, begun and given up: what becomes of most timeouts.
+async fn tokio_cancelled(seed: u64, share: u64) -> Instant {
+    for (span, _) in spans(seed).zip(0..share) {
+        let mut sleep = pin!(tokio::time::sleep(span + ANY));
+        poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_ready())).await;
+    }
+    Instant::now()
+}
+
+async fn our_cancelled(seed: u64, share: u64) -> Instant {
+    for (span, _) in spans(seed).zip(0..share) {
+        let mut sleep = pin!(millstream_runtime::sleep(span + ANY));
+        poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_ready())).await;
+    }
+    Instant::now()
+}
+
+/// Longer than it takes to give it up.
+const ANY: Duration = Duration::from_secs(10);
 
 /// Made in batches, so that what was made begins to wait before the next is made.
 const BATCH: u64 = 256;
 
-async fn pause(number: u64) {
-    if number.is_multiple_of(BATCH) {
-        tokio::task::yield_now().await;
-    }
+/// The batch that is being made, and the last deadline of all.
+struct Batch {
+    begun: Instant,
+    last: Instant,
 }
 
-async fn begin<F: Future>(set: &mut FuturesUnordered<F>, number: u64) {
-    if number.is_multiple_of(BATCH) {
-        poll_fn(|cx| {
-            while let Poll::Ready(Some(_)) = set.poll_next_unpin(cx) {}
-            Poll::Ready(())
-        })
-        .await;
-        tokio::task::yield_now().await;
+impl Batch {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { begun: now, last: now }
+    }
+
+    fn note(&mut self, span: Duration) {
+        self.last = self.last.max(self.begun + span);
+    }
+
+    async fn end(&mut self, number: u64) {
+        if number.is_multiple_of(BATCH) {
+            yield_now().await;
+            self.begun = Instant::now();
+        }
     }
 }
 

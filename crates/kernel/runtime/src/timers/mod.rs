@@ -22,6 +22,8 @@ mod named;
 mod paused;
 mod sleep;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod timeout;
 mod wheel;
 

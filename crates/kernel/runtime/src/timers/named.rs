@@ -112,6 +112,11 @@ impl Names {
         count
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.lock().timers.len()
+    }
+
     /// Cancels all, and whatever is made later.
     pub(crate) fn close(&self) {
         let timers = {

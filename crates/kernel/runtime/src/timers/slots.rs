@@ -210,3 +210,103 @@ const LEVELS: usize = 11;
 /// A list keeps the memory for so many times what was in it, for the next round: what it took to grow it is most of what a
 /// timer costs. All is given back when the last timer has gone.
 const KEPT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Remove(usize),
+        Advance(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        // Spans of every size: each level is met, and the borders between them.
+        let span = || (0..40_u32, any::<u64>()).prop_map(|(bits, dice)| 1 + dice % (1 << bits));
+        let step = prop_oneof![
+            4 => span().prop_map(Step::Insert),
+            1 => any::<usize>().prop_map(Step::Remove),
+            2 => span().prop_map(Step::Advance),
+        ];
+        proptest::collection::vec(step, 1..120)
+    }
+
+    fn number(who: Who) -> usize {
+        match who {
+            Who::Task(number) => number,
+            Who::Other(_) => unreachable!("there are only tasks"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_are_due_at_their_tick_as_in_a_sorted_map(steps in steps()) {
+            let (mut slots, mut due) = (Slots::new(), VecDeque::new());
+            let mut model = BTreeMap::new();
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Insert(span) => {
+                        let tick = slots.elapsed() + span;
+                        let key = slots.insert(tick, Who::Task(number));
+                        model.insert((tick, number), key);
+                    }
+                    Step::Remove(dice) => {
+                        let Some((at, key)) = model.iter().nth(dice % model.len().max(1)) else { continue };
+                        let (at, key) = (*at, *key);
+                        model.remove(&at);
+                        prop_assert_eq!(self::number(slots.remove(key)), at.1);
+                    }
+                    Step::Advance(span) => {
+                        let until = slots.elapsed() + span;
+                        slots.advance(until, &mut due);
+                        let later = model.split_off(&(until + 1, 0));
+                        let mut found: Vec<_> = due.drain(..).map(self::number).collect();
+                        let mut expected: Vec<_> = std::mem::replace(&mut model, later).into_keys().collect();
+                        // In the order of ticks; within a tick in any.
+                        let ticks: BTreeMap<_, _> = expected.iter().map(|(tick, number)| (*number, *tick)).collect();
+                        prop_assert!(found.is_sorted_by_key(|number| ticks.get(number)));
+                        found.sort_unstable();
+                        expected.sort_unstable_by_key(|(_, number)| *number);
+                        prop_assert_eq!(found, expected.into_iter().map(|(_, number)| number).collect::<Vec<_>>());
+                    }
+                }
+                prop_assert_eq!(slots.len(), model.len());
+                let first = model.keys().next().map(|(tick, _)| *tick);
+                prop_assert_eq!(slots.next_tick().is_some(), first.is_some());
+                prop_assert!(slots.next_tick() <= first);
+            }
+        }
+    }
+
+    #[test]
+    fn million_timers_come_and_leave_no_memory() {
+        let (mut slots, mut due) = (Slots::new(), VecDeque::new());
+        for number in 0..1_000_000_usize {
+            slots.insert(1 + (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) % 60_000, Who::Task(number));
+        }
+        let mut seen = vec![false; 1_000_000];
+        while let Some(next) = slots.next_tick() {
+            slots.advance(next, &mut due);
+            due.drain(..).map(number).for_each(|number| assert!(!std::mem::replace(&mut seen[number], true)));
+        }
+        assert!(seen.into_iter().all(|is_seen| is_seen));
+        assert_eq!(slots.len(), 0);
+        assert_eq!(slots.lists.iter().map(Vec::capacity).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn last_tick_there_is_can_be_waited_for() {
+        let (mut slots, mut due) = (Slots::new(), VecDeque::new());
+        slots.insert(u64::MAX - 1, Who::Task(1));
+        slots.advance(u64::MAX - 2, &mut due);
+        assert!(due.is_empty());
+        slots.advance(u64::MAX - 1, &mut due);
+        assert_eq!(due.len(), 1);
+    }
+}

@@ -88,6 +88,16 @@ impl SleepWheel {
         HERE.try_with(|here| here.borrow().as_ref().map(|wheel| wheel.seat(deadline, cx))).ok()?
     }
 
+    #[cfg(test)]
+    pub(super) fn here() -> Option<Self> {
+        HERE.with_borrow(Clone::clone)
+    }
+
+    /// How many stand in it.
+    pub(super) fn len(&self) -> usize {
+        self.lock().slots.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,7 +273,7 @@ impl Drop for Seat {
 
 impl std::fmt::Debug for SleepWheel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SleepWheel").field("timers", &self.lock().slots.len()).finish()
+        f.debug_struct("SleepWheel").field("timers", &self.len()).finish()
     }
 }
 
