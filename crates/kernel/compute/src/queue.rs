@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind, Origin, Result};
@@ -187,6 +187,12 @@ impl Queue {
     /// Its numbers now.
     pub fn stats(&self) -> QueueStats {
         self.0.stats()
+    }
+
+    /// Does its pool end, or has it ended? For jobs that have no [`CancelToken`]; once true, always true.
+    #[inline]
+    pub fn is_ending(&self) -> bool {
+        self.0.is_closing().load(Relaxed)
     }
 }
 

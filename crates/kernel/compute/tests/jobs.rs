@@ -86,3 +86,23 @@ fn full_queue_refuses_jobs_and_the_end_of_the_pool_abandons_them() {
     held.wait().expect("what runs is waited for");
     ending.join().expect("no panic");
 }
+
+#[test]
+fn job_that_runs_sees_that_the_pool_ends() {
+    struct Spins(millstream_compute::Queue, Sender<bool>);
+    impl Job for Spins {
+        fn run(self: Arc<Self>) {
+            self.1.send(self.0.is_ending()).expect("the test waits");
+            while !self.0.is_ending() {
+                std::thread::yield_now();
+            }
+            self.1.send(true).expect("the test waits");
+        }
+    }
+    let compute = Compute::new(1, "test").expect("threads can be started");
+    let (queue, (tell, told)) = (compute.queue("jobs"), channel());
+    queue.submit(Arc::new(Spins(queue.clone(), tell))).expect("no limit");
+    assert_eq!(told.recv(), Ok(false));
+    drop(compute);
+    assert_eq!((told.recv(), queue.is_ending()), (Ok(true), true));
+}
