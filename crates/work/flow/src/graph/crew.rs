@@ -102,11 +102,13 @@ pub(super) fn add(state: &Arc<State>, queue: u32, node: u32) {
 impl State {
     /// What a node computes.
     pub(super) fn compute(&self, index: usize, job: Option<CancelToken<'_>>) -> Result<Output> {
-        let (NodeWork::Compute(_, compute) | NodeWork::ComputeWithCare(_, compute)) = &self.plan.nodes[index]
+        let (NodeWork::Compute(queue, compute) | NodeWork::ComputeWithCare(queue, compute)) =
+            &self.plan.nodes[index]
         else {
             unreachable!("only nodes that compute come here")
         };
-        let token = Token { is_run_cancelled: &self.is_cancelled, job };
+        let queue = &self.plan.queues[*queue as usize];
+        let token = Token { is_run_cancelled: &self.is_cancelled, queue, job };
         let open = self.recorder.as_ref().map(|recorder| recorder.open_node(&self.plan, index));
         let computed = catch_unwind(AssertUnwindSafe(|| compute(&self.outputs, &token)));
         let outcome = computed.unwrap_or_else(|payload| Err(panicked(payload)));

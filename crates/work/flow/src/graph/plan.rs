@@ -121,6 +121,7 @@ impl<T: Copy> Rows<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct Token<'a> {
     pub(super) is_run_cancelled: &'a AtomicBool,
+    pub(super) queue: &'a Queue,
     pub(super) job: Option<CancelToken<'a>>,
 }
 
@@ -128,7 +129,9 @@ impl Token<'_> {
     /// Is the output of no use any more: the run was cancelled or dropped, the node's deadline has passed, the pool ends?
     #[inline]
     pub fn is_cancelled(&self) -> bool {
-        self.is_run_cancelled.load(Relaxed) || self.job.is_some_and(|job| job.is_cancelled())
+        self.is_run_cancelled.load(Relaxed)
+            || self.queue.is_ending()
+            || self.job.is_some_and(|job| job.is_cancelled())
     }
 }
 
