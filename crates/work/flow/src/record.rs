@@ -223,8 +223,8 @@ impl Recorder {
 
     /// The deadline of a graph's node has passed.
     pub(crate) fn late(&self, index: usize) {
-        let ended = self.0.begun.elapsed();
         let mut state = self.lock();
+        let ended = self.0.begun.elapsed();
         let open = state.open.iter().find(|(_, (_, node))| *node == Some(index));
         if let Some(number) = open.map(|(number, _)| *number) {
             return state.close(number, ended, Ending::TimedOut);
@@ -255,11 +255,11 @@ impl Recorder {
     }
 
     fn take(&self) -> (State, Duration) {
-        let took = self.0.begun.elapsed();
-        let mut state = {
+        let (mut state, took) = {
             let mut state = self.lock();
             let number = state.number;
-            std::mem::replace(&mut *state, State { number, ..State::default() })
+            let taken = std::mem::replace(&mut *state, State { number, ..State::default() });
+            (taken, self.0.begun.elapsed())
         };
         while let Some((&number, _)) = state.open.first_key_value() {
             state.close(number, took, Ending::Cancelled);
@@ -334,8 +334,9 @@ impl Open {
 
     fn write(&mut self, ending: Ending) {
         let Some(number) = self.number.take() else { return };
-        let ended = self.recorder.0.begun.elapsed();
-        self.recorder.lock().close(number, ended, ending);
+        let mut state = self.recorder.lock();
+        // Under the lock, so that the order of spans is that of their ends.
+        state.close(number, self.recorder.0.begun.elapsed(), ending);
     }
 }
 
