@@ -200,7 +200,13 @@ mod tests {
         let mut set = Set::new();
         let gates: Vec<_> = (0..4).map(|_| Arc::new(tokio::sync::Notify::new())).collect();
         for (key, gate) in gates.iter().cloned().enumerate() {
-            set.insert(key, Box::pin(async move { Ok(gate.notified().await) }));
+            set.insert(
+                key,
+                Box::pin(async move {
+                    gate.notified().await;
+                    Ok(())
+                }),
+            );
         }
         for key in [2, 0, 3, 1] {
             gates[key].notify_one();
@@ -224,7 +230,13 @@ mod tests {
             })),
         );
         for key in 1..100 {
-            set.insert(key, Box::pin(async { Ok(tokio::task::yield_now().await) }));
+            set.insert(
+                key,
+                Box::pin(async {
+                    tokio::task::yield_now().await;
+                    Ok(())
+                }),
+            );
             poll_fn(|cx| set.poll(cx)).await;
         }
         assert_eq!((polls.load(SeqCst), set.slots.len()), (1, 2));
