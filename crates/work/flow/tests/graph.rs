@@ -179,8 +179,10 @@ fn failure_stops_what_runs_and_the_run_ends() {
     }
     // Both threads: the computations that were cancelled have ended.
     let both = Arc::new(Barrier::new(2));
-    let jobs = [both.clone(), both].map(|both| queue.run(move || drop(both.wait())));
-    jobs.into_iter().for_each(|job| job.wait().expect("the threads go on"));
+    let jobs = [both.clone(), both].map(|both| queue.run(move || both.wait().is_leader()));
+    for job in jobs {
+        job.wait().expect("the threads go on");
+    }
     assert_eq!(live.now(), 0);
 }
 
@@ -190,7 +192,10 @@ async fn deadlines_and_tries_belong_to_nodes() {
     let mut graph = GraphBuilder::<()>::new("flow").on_failure(OnFailure::Continue);
     let late = graph.task("late", OTHER, (), |()| pending::<Result<()>>());
     graph.deadline(late, 10 * MS);
-    let quick = graph.task("quick", OTHER, (), |()| async { Ok(tokio::time::sleep(9 * MS).await) });
+    let quick = graph.task("quick", OTHER, (), |()| async {
+        tokio::time::sleep(9 * MS).await;
+        Ok(())
+    });
     graph.deadline(quick, 10 * MS);
     let count = tries.clone();
     let again = graph.task("again", OTHER, (), move |()| {

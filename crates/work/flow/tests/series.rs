@@ -80,7 +80,10 @@ async fn panic_of_a_step_or_its_maker_is_an_error_of_the_step() {
 async fn steps_push_others_before_and_after_the_rest() {
     fn noting(log: &Context<Log>, number: u32) -> Task<()> {
         let log = log.clone();
-        Task::new("noting", OTHER, async move { Ok(note(&log, number)) })
+        Task::new("noting", OTHER, async move {
+            note(&log, number);
+            Ok(())
+        })
     }
     let series = Series::with_context("pushes", Log::default())
         .then("first", OTHER, |log: Context<Log>, ()| async move {
@@ -115,8 +118,14 @@ async fn series_that_is_over_takes_no_more_steps() {
     let live = Live::default();
     let push = |context: &Context<()>| {
         let (front, back) = (live.one(), live.one());
-        let front = context.push_front(Task::new("late", OTHER, async move { Ok(drop(front)) }));
-        let back = context.push_back(Task::new("late", OTHER, async move { Ok(drop(back)) }));
+        let front = context.push_front(Task::new("late", OTHER, async move {
+            drop(front);
+            Ok(())
+        }));
+        let back = context.push_back(Task::new("late", OTHER, async move {
+            drop(back);
+            Ok(())
+        }));
         (kind(&front), kind(&back))
     };
     let refused = (Some(Kind::Cancelled), Some(Kind::Cancelled));
@@ -255,7 +264,11 @@ async fn long_series_needs_no_stack_and_leaves_turns_to_others() {
         let mut series = Series::new("long");
         for _ in 0..100_000 {
             let (one, count) = (live.one(), ran.clone());
-            series.push(Task::new("step", OTHER, async move { Ok(drop((one, count.add()))) }));
+            series.push(Task::new("step", OTHER, async move {
+                count.add();
+                drop(one);
+                Ok(())
+            }));
         }
         series
     };
@@ -281,7 +294,10 @@ async fn long_series_needs_no_stack_and_leaves_turns_to_others() {
     });
     for _ in 0..100_000 {
         let one = live.one();
-        series.push(Task::new("step", OTHER, async move { Ok(drop(one)) }));
+        series.push(Task::new("step", OTHER, async move {
+            drop(one);
+            Ok(())
+        }));
     }
     assert_eq!((kind(&series.await), live.now()), (Some(Kind::Cancelled), 0));
 }
@@ -289,7 +305,10 @@ async fn long_series_needs_no_stack_and_leaves_turns_to_others() {
 #[tokio::test]
 async fn record_has_spans_in_order_with_their_ends() {
     let series = Series::new("flow")
-        .then("one", TaskKind::Network, |_, ()| async { Ok(tokio::task::yield_now().await) })
+        .then("one", TaskKind::Network, |_, ()| async {
+            tokio::task::yield_now().await;
+            Ok(())
+        })
         .with(Task::new("two", TaskKind::File, async { Ok(()) }))
         .then("three", OTHER, |_, ()| async { Err::<(), _>(failure("no")) })
         .then("four", OTHER, |_, ()| async { Ok(()) });

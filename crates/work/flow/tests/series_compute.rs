@@ -224,7 +224,8 @@ fn long_series_of_computations_needs_no_stack() {
             let queue = if at % every == 0 { &other } else { &queue };
             series.push(Task::compute("step", queue, move || {
                 count.add();
-                Ok(drop(one))
+                drop(one);
+                Ok(())
             }));
         }
         series
@@ -250,7 +251,8 @@ fn single_job_runs_between_two_long_steps_of_a_series() {
             if at == 10 {
                 tell.send(single.run(move || count.get())).expect("the test listens");
             }
-            Ok(spin())
+            spin();
+            Ok(())
         }));
     }
     block_on(series).expect("no error");
@@ -262,9 +264,15 @@ fn single_job_runs_between_two_long_steps_of_a_series() {
 fn record_names_the_threads_of_steps() {
     let engine = engine(2);
     let queue = engine.compute("steps").expect("threads");
-    let series = Series::new("flow").compute("one", &queue, |_, ()| Ok(spin()));
+    let series = Series::new("flow").compute("one", &queue, |_, ()| {
+        spin();
+        Ok(())
+    });
     let series = series.then("two", TaskKind::Timer, |_, ()| async { Ok(()) });
-    let series = series.compute("three", &queue, |_, ()| Ok(spin()));
+    let series = series.compute("three", &queue, |_, ()| {
+        spin();
+        Ok(())
+    });
     let series = series.compute("four", &queue, |_, ()| Err::<(), _>(failure("no")));
     let (outcome, record) = block_on(series.recorded());
     assert_eq!(kind(&outcome), Some(Kind::Io));

@@ -13,11 +13,9 @@ use tokio::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn after(span: Duration, outcome: Result<u32>) -> impl Future<Output = Result<u32>> + Send {
-    async move {
-        tokio::time::sleep(span).await;
-        outcome
-    }
+async fn after(span: Duration, outcome: Result<u32>) -> Result<u32> {
+    tokio::time::sleep(span).await;
+    outcome
 }
 
 fn late(span: Duration, outcome: Result<u32>) -> Task<u32> {
