@@ -134,7 +134,7 @@ fn nothing_runs_after_the_drop_whenever_it_comes() {
     let queue = engine.compute("nodes").expect("threads");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
     runtime.expect("a runtime").block_on(async {
-        for events in (0..=EVENTS).flat_map(|events| std::iter::repeat_n(events, 20)) {
+        for events in (0..=EVENTS).flat_map(|events| std::iter::repeat_n(events, 3)) {
             drop_after(events, None).await;
             drop_after(events, Some(&queue)).await;
         }
