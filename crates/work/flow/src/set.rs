@@ -2,7 +2,8 @@
 //!
 //! Rules:
 //! 1. `Signal::is_queued` is true from when an index is put into a queue until just before its future is polled: an index is in at most
-//!    one of `Set::batch` and `Shared::woken`.
+//!    one of `Set::batch` and `Shared::woken`. It is swapped, not stored, before the poll: who found it true had done what the poll is
+//!    to see, and the swap is what makes that seen.
 //! 2. A slot's signal outlives its future and serves the next one: a late wake of the old costs the new one a poll.
 //! 3. Wakers are called, cloned and dropped outside of the lock.
 
@@ -117,7 +118,7 @@ impl<T> Set<T> {
             };
             self.polls += 1;
             let slot = &mut self.slots[index as usize];
-            slot.signal.is_queued.store(false, SeqCst);
+            slot.signal.is_queued.swap(false, SeqCst);
             let Some(future) = &mut slot.future else { continue };
             if let Poll::Ready(outcome) = contained(future.as_mut(), &mut Context::from_waker(&slot.waker)) {
                 slot.future = None;
