@@ -146,7 +146,8 @@ impl<T: Send + 'static, C: Send + Sync + 'static> Series<T, C> {
 
     /// Has `on_end` see the outcome, exactly once if the series has begun: when its last step has ended, at its first error, when it is
     /// cancelled, and when it is dropped under way (with an error of [`Kind::Cancelled`](millstream_base::Kind::Cancelled)). It
-    /// replaces what was set before.
+    /// replaces what was set before. Set it last: a step that is added with [`then`](Self::then) or [`compute`](Self::compute) gives
+    /// another output, and takes it away.
     pub fn on_end(self, on_end: impl FnOnce(&Result<T>) + Send + 'static) -> Self {
         Self { on_end: Some(Box::new(on_end)), ..self }
     }
