@@ -223,8 +223,8 @@ async fn deadlines_and_tries_belong_to_nodes() {
         let spans = finished.record().expect("it was recorded").spans();
         spans.iter().filter(|span| span.name == name).map(|span| span.ending).collect::<Vec<_>>()
     };
-    assert_eq!((endings("late"), endings("quick")), (vec![Ending::Cancelled], vec![Ending::Done]));
-    assert_eq!(endings("in vain"), [Ending::Failed, Ending::Failed, Ending::Cancelled]);
+    assert_eq!((endings("late"), endings("quick")), (vec![Ending::TimedOut], vec![Ending::Done]));
+    assert_eq!(endings("in vain"), [Ending::Failed, Ending::Failed, Ending::TimedOut]);
 }
 
 #[test]
