@@ -28,7 +28,7 @@ pub(crate) enum Entry {
     Job(Arc<dyn Job>),
     /// One that runs in a team of the queue's threads.
     Parallel(Arc<dyn Computation>),
-    /// A further thread for a team. Refused, it is dropped: the team has one thread for sure.
+    /// A further thread for a team.
     Helper(Box<ThreadBuilder>),
 }
 
@@ -58,7 +58,7 @@ impl Entry {
     pub(crate) fn refuse(self, error: Error) {
         match self {
             Self::Computation(computation) | Self::Parallel(computation) => computation.refuse(error),
-            Self::Helper(_) => {}
+            Self::Helper(helper) => team::help_late(*helper),
             Self::Job(job) => {
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.abandon())) {
                     discard(payload);

@@ -23,7 +23,7 @@ use crate::ring::Core;
 use crate::stats::{Counts, QueueStats};
 use crate::sync::{Mutex, MutexGuard, elapsed, lock};
 use crate::turn::Turn;
-use crate::{CancelToken, Computing};
+use crate::{CancelToken, Computing, team};
 
 /// A named queue of a [`Compute`](crate::Compute). Clones are the same queue.
 #[derive(Clone)]
@@ -239,11 +239,12 @@ impl Shared {
         }
     }
 
-    /// Has more threads serve the queue for a team, before all others: its turn has come. They do without once the pool has ended.
+    /// Has more threads serve the queue for a team, before all others: its turn has come.
     pub(crate) fn push_helpers(self: &Arc<Self>, helpers: Vec<ThreadBuilder>) {
         let mut inner = lock(&self.inner);
         if inner.is_closed {
-            return;
+            drop(inner);
+            return helpers.into_iter().for_each(team::help_late);
         }
         // Each shifts the numbers of those that wait by one: their stamps are looked at so much too early.
         inner.came += helpers.len() as u64;

@@ -2,10 +2,12 @@
 //!
 //! Rules:
 //! 1. The thread that forms a team works for it to its end, or has a substitute do so: one thread is enough for progress.
-//! 2. The others are helpers in the queue. They come when a thread takes them, and end at once if the team has ended by then.
+//! 2. The others are helpers in the queue. They come when a thread takes them, and end at once if the team has ended by then. Each comes
+//!    once: rayon's `broadcast` waits for all. So those that wait when the pool ends get threads of their own, until the team ends.
 //! 3. A team ends when its rayon pool has been dropped and nothing is left in it.
 
 use std::sync::Arc;
+use std::thread;
 
 use millstream_base::{Error, Kind, Origin, Result};
 use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
@@ -72,6 +74,11 @@ pub(crate) fn run(computation: Arc<dyn Computation>, queue: &Arc<Shared>) {
 pub(crate) fn help(helper: ThreadBuilder) {
     give_back_turn();
     helper.run();
+}
+
+/// The same where the pool ends. Without a thread the team does without, as far as it can.
+pub(crate) fn help_late(helper: ThreadBuilder) {
+    drop(thread::Builder::new().name("compute-late".to_owned()).spawn(|| helper.run()));
 }
 
 /// A team, and its first worker, which is the caller's to run.

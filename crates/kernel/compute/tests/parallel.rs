@@ -173,6 +173,20 @@ fn pool_that_ends_waits_for_what_runs_and_refuses_the_rest() {
 }
 
 #[test]
+fn team_that_waits_for_its_helpers_ends_with_the_pool() {
+    let compute = threads(2);
+    let (queue, held) = (compute.queue("jobs"), hold(&compute.queue("gate")));
+    let together = queue.parallel(|| rayon::broadcast(|_| ()).len());
+    while queue.stats().depth == 0 || queue.stats().running == 0 {
+        std::thread::yield_now();
+    }
+    let ending = std::thread::spawn(move || drop(compute));
+    assert_eq!(together.wait().expect("all came"), 2);
+    held.release();
+    ending.join().expect("no panic");
+}
+
+#[test]
 fn helpers_take_no_place_and_give_none_back() {
     let compute = threads(2);
     let options = QueueOptions::default().depth(1).when_full(WhenFull::Refuse);

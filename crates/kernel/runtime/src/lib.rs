@@ -31,7 +31,9 @@ pub use clock::{fresh_now, micros_of, moment_of, now, turn_now};
 pub use engine::Engine;
 pub use lifecycle::{Busy, Stage};
 pub use local::{note, spawn_local};
-pub use millstream_compute::{CancelToken, Computing, Job, Queue, QueueOptions, QueueStats, WhenFull};
+pub use millstream_compute::{
+    CancelToken, Computing, Job, Queue, QueueOptions, QueueStats, WhenFull, algorithms, rayon,
+};
 pub use reactor::{Interest, Watch};
 pub use shutdown::Shutdown;
 #[cfg(feature = "test-util")]

@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 
 use millstream_base::Kind;
 use millstream_base::registry::Value;
-use millstream_runtime::{Engine, QueueOptions};
+use millstream_runtime::{Engine, QueueOptions, algorithms, rayon};
 
 fn engine() -> Engine {
     Engine::builder().workers(2).build().expect("threads can be started")
@@ -70,4 +70,21 @@ fn computations_end_with_their_engine() {
     assert_eq!(queue.run(|| 1).wait().expect_err("the engine has gone").kind(), Kind::Cancelled);
     assert_eq!(Arc::strong_count(&alive), 1);
     assert!(registry.collect().iter().all(|sample| !sample.name.starts_with("millstream_compute")));
+}
+
+#[test]
+fn parallel_work_runs_on_the_engines_own_threads() {
+    let (names, sorted) = engine()
+        .run(async |engine| {
+            let queue = engine.compute("wide")?;
+            let name = || std::thread::current().name().map(str::to_owned);
+            let names = queue.parallel(move || rayon::broadcast(|_| name())).await?;
+            Ok::<_, millstream_base::Error>((names, algorithms::par_sort(&queue, vec![3, 1, 2]).await?))
+        })
+        .expect("it runs")
+        .expect("nothing panics");
+    let mut names: Vec<_> = names.into_iter().flatten().collect();
+    names.sort();
+    assert_eq!(names, ["compute-0", "compute-1"]);
+    assert_eq!(sorted, [1, 2, 3]);
 }
