@@ -13,9 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::handle::failed;
 use crate::operation::{Operate, work_off};
 use crate::options::{Backend as Wanted, Options};
+use crate::replace::{self, Stopped};
 use crate::ring::Rings;
 use crate::stats::{Backend, Outcome, Stats};
-use crate::{File, OpenOptions, Reader, replace};
+use crate::{File, OpenOptions, Reader};
 
 /// An engine's way to files. Clones share their limits; none keeps the engine alive.
 ///
@@ -221,8 +222,8 @@ impl Files {
     {
         let path = path.into();
         let given = path.clone();
-        let replaced = self.call(move || Ok(replace::replace(&given, bytes.as_ref()))).await;
-        replaced.map_err(|error| failed(&path, "replace", error))?
+        let replaced = self.call(move || replace::replace(&given, bytes.as_ref())).await;
+        replaced.map_err(|Stopped { step, error }| failed(&path, step, error))
     }
 
     /// The bytes of the file at `path` in chunks, for a body.
@@ -270,24 +271,28 @@ impl Files {
     }
 
     /// Runs a call that blocks on a thread, in its turn.
-    pub(crate) async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T, E>(
         &self,
-        call: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
+        call: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<io::Error> + Send + 'static,
+    {
         let place = self.wait_for(&self.0.threads).await;
-        let counted = Counted(self.0.stats.clone(), Outcome::Unwanted);
+        let mut counted = Counted(self.0.stats.clone(), Outcome::Unwanted);
         counted.0.begin();
-        let Some(engine) = self.0.workers[0].engine() else { return Err(Errno::CANCELED.into()) };
+        let engine = self.0.workers[0].engine().ok_or_else(|| io::Error::from(Errno::CANCELED))?;
         let called = engine.blocking(move || {
-            let mut counted = counted;
             let result = call();
             counted.1 = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-            drop(place);
+            drop((counted, place));
             result
         });
         drop(engine);
         called.await.unwrap_or_else(|error| {
-            Err(if error.is_cancelled() { Errno::CANCELED.into() } else { io::Error::other(error) })
+            let is_stopped = error.is_cancelled();
+            Err(if is_stopped { Errno::CANCELED.into() } else { io::Error::other(error) }.into())
         })
     }
 }

@@ -130,9 +130,15 @@ impl<W: Work> Operation<W> {
 
     fn answer(&mut self, result: Result<usize, Errno>) {
         let Some((work, give)) = self.rest.take() else { return };
-        let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-        let outcome = if give.send((result, work)).is_err() { Outcome::Unwanted } else { outcome };
+        let outcome = match &result {
+            _ if give.is_closed() => Outcome::Unwanted,
+            Ok(_) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        };
+        // Before the answer: whoever has it finds it counted.
         self.handle.stats().end(self.backend, outcome);
+        // Where nobody waits any more, the memory is dropped here.
+        drop(give.send((result, work)));
     }
 }
 

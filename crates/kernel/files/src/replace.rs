@@ -5,16 +5,25 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use millstream_base::Result;
 use rustix::io::Errno;
 
-use crate::handle::failed;
+/// At which step it failed, and why.
+pub(crate) struct Stopped {
+    pub(crate) step: &'static str,
+    pub(crate) error: io::Error,
+}
 
-/// Does it on this thread. An error says which step failed.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |step: &'static str| move |error: io::Error| failed(path, step, error);
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self { step: "replace", error }
+    }
+}
+
+/// Does it on this thread.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Stopped> {
+    let fail = |step| move |error| Stopped { step, error };
     if path.is_dir() {
-        return Err(failed(path, "replace", Errno::ISDIR));
+        return Err(io::Error::from(Errno::ISDIR).into());
     }
     let folder_path = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -13,7 +13,7 @@ pub(crate) const BACKENDS: [Backend; 4] = [Backend::Auto, Backend::Inline, Backe
 /// Runs `test` with each backend, in an engine of two workers and an empty folder of its own.
 pub(crate) fn each<F>(test: F)
 where
-    F: AsyncFn(Files, &Folder) -> Result<()> + Copy + Send + 'static,
+    F: AsyncFn(Files, &Folder) -> Result<()> + Clone + Send + 'static,
 {
     each_with(&Options::default(), test);
 }
@@ -21,11 +21,11 @@ where
 /// The same with other limits.
 pub(crate) fn each_with<F>(options: &Options, test: F)
 where
-    F: AsyncFn(Files, &Folder) -> Result<()> + Copy + Send + 'static,
+    F: AsyncFn(Files, &Folder) -> Result<()> + Clone + Send + 'static,
 {
     for backend in BACKENDS {
         let engine = Engine::builder().workers(2).build().expect("threads can be started");
-        let options = options.clone().backend(backend);
+        let (options, test) = (options.clone().backend(backend), test.clone());
         let Some(files) = files(&engine, &options) else { continue };
         let folder = Folder::new();
         let ran = engine.run(async move |_| test(files, &folder).await);
