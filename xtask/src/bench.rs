@@ -6,6 +6,7 @@ mod compute;
 mod cpu;
 mod figures;
 mod flow;
+mod file;
 mod generator;
 mod http;
 mod latency;
@@ -42,9 +43,10 @@ enum Part {
     Load,
     Compute,
     Flow,
+    File,
 }
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("http", Part::Http),
     ("http-client", Part::HttpClient),
     ("memory", Part::Memory),
@@ -52,6 +54,7 @@ const PARTS: [(&str, Part); 7] = [
     ("load", Part::Load),
     ("compute", Part::Compute),
     ("flow", Part::Flow),
+    ("file", Part::File),
 ];
 
 impl Options {
@@ -71,13 +74,13 @@ impl Options {
                 name => match PARTS.iter().find(|(known, _)| *known == name) {
                     Some((_, part)) => options.parts.push(*part),
                     None => bail!(
-                        "`{name}` is no bench: http, http-client, memory, latency, load, compute, flow or all"
+                        "`{name}` is no bench: http, http-client, memory, latency, load, compute, flow, file or all"
                     ),
                 },
             }
         }
         if options.parts.is_empty() {
-            bail!("which bench? http, http-client, memory, latency, load, compute, flow or all");
+            bail!("which bench? http, http-client, memory, latency, load, compute, flow, file or all");
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
@@ -93,7 +96,7 @@ impl Options {
     fn examples(&self) -> Vec<&'static str> {
         let example = |part: &Part| match part {
             Part::HttpClient => Some("02_fetch"),
-            Part::Load | Part::Compute | Part::Flow => None,
+            Part::Load | Part::Compute | Part::Flow | Part::File => None,
             _ => Some("01_hello"),
         };
         let mut examples: Vec<_> = self.parts.iter().filter_map(example).collect();
@@ -128,6 +131,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Load => ("Load generator", "load"),
             Part::Compute => ("Compute pool", "compute"),
             Part::Flow => ("Flows", "flow"),
+            Part::File => ("Files", "file"),
         };
         let watch = machine::Watch::start();
         let text = match part {
@@ -138,6 +142,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Load => generator::measure(&built, options)?,
             Part::Compute => compute::measure(&built, options)?,
             Part::Flow => flow::measure(&built, options)?,
+            Part::File => file::measure(&built, options)?,
         };
         let others = watch.others();
         println!("\n## {title}\n\n{text}\nothers used {:.0} % of the cores meanwhile", 100.0 * others);

@@ -22,6 +22,7 @@ pub use millstream_client as client;
 pub use millstream_compute as compute;
 pub use millstream_doctor as doctor;
 pub use millstream_flow as flow;
+pub use millstream_files as files;
 pub use millstream_http as http;
 pub use millstream_metrics as metrics;
 pub use millstream_ports as ports;

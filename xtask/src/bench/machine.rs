@@ -87,6 +87,7 @@ fn versions(root: &Path) -> String {
     let nginx = said("nginx", &["-v"]);
     all.push(nginx.rsplit("version: ").next().unwrap_or_default().replace('/', " "));
     all.push(said("wrk", &["-v"]).split_whitespace().take(2).collect::<Vec<_>>().join(" "));
+    all.push(said("fio", &["--version"]).replacen('-', " ", 1));
     all.join(", ")
 }
 

@@ -20,6 +20,7 @@ const PEERS: &[Peer] = &[
     Peer { program: "curl", package: "curl", tests: "our server and program beside curl" },
     Peer { program: "ip", package: "iproute2", tests: "everything in network namespaces" },
     Peer { program: "openssl", package: "openssl", tests: "TLS against openssl s_server and s_client" },
+    Peer { program: "fio", package: "fio", tests: "no test; `cargo xtask bench file` needs it" },
     Peer { program: "python3", package: "python3", tests: "our server against Python's http.client" },
 ];
 
