@@ -51,7 +51,8 @@ const ARROWS: &[Arrow] = &[
 ];
 
 /// Never on each other, never on flow.
-const PROTOCOL: &[&str] = &["millstream-client", "millstream-server", "millstream-transport"];
+const PROTOCOL: &[&str] =
+    &["millstream-client", "millstream-server", "millstream-transport", "millstream-files"];
 
 const INSIGHT: &[&str] = &[
     "millstream-ports",

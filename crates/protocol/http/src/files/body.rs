@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use millstream_base::{Error, Kind, Origin, Result};
+use millstream_files::{File, Files};
 use millstream_server::Engine;
 use rustix::io::Errno;
 
@@ -17,6 +18,8 @@ use super::source::Source;
 /// A file, or parts of one, as a body.
 pub(crate) struct FileBody {
     source: Source,
+    /// The same for whoever may wait for the disk: there once something was not in memory.
+    waiting: Option<File>,
     parts: VecDeque<Part>,
     left: u64,
     reading: Option<Reading>,
@@ -31,7 +34,7 @@ pub(crate) enum Part {
     Range { start: u64, length: u64 },
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Result<Piece, Errno>>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<Piece>> + Send>>;
 
 impl Part {
     fn len(&self) -> u64 {
@@ -46,28 +49,39 @@ impl FileBody {
     pub(crate) fn new(source: Source, parts: impl IntoIterator<Item = Part>) -> Self {
         let parts: VecDeque<_> = parts.into_iter().filter(|part| part.len() > 0).collect();
         let left = parts.iter().map(Part::len).sum();
-        Self { source, parts, left, reading: None }
+        Self { source, waiting: None, parts, left, reading: None }
     }
 
     /// Reads what can be had at once; begins to wait for the rest.
-    fn begin_read(&mut self, start: u64, most: usize) -> Option<Result<Piece, Errno>> {
+    fn begin_read(&mut self, start: u64, most: usize) -> Option<Result<Piece>> {
         let mut piece = Piece::take();
         match self.source.read(&mut piece, start, most, Reach::Memory) {
             Err(Errno::AGAIN) => {}
-            other => return Some(other.map(|()| piece)),
+            other => return Some(other.map(|()| piece).map_err(|error| Error::io(error.into()))),
         }
-        let source = self.source.clone();
-        let read = move || source.read(&mut piece, start, most, Reach::Disk).map(|()| piece);
         let Some(engine) = Engine::current() else {
             // Nobody to hand it to: somebody reads this body outside of an engine.
-            return Some(read());
+            let read = self.source.read(&mut piece, start, most, Reach::Disk);
+            return Some(read.map(|()| piece).map_err(|error| Error::io(error.into())));
         };
-        self.reading = Some(Box::pin(engine.blocking(read)));
+        let file = match &self.waiting {
+            Some(file) => file.clone(),
+            None => match self.source.reopened() {
+                Ok(file) => {
+                    self.waiting.insert(Files::of(&engine).adopt(file, "a file that is sent")).clone()
+                }
+                Err(error) => return Some(Err(Error::io(error))),
+            },
+        };
+        self.reading = Some(Box::pin(async move {
+            let (count, space) = file.read_at(piece.into_space(most), start).await;
+            count.map(|count| space.into_piece(count))
+        }));
         None
     }
 
-    fn finish_read(&mut self, read: Result<Piece, Errno>) -> Result<Frame<Bytes>> {
-        let piece = read.map_err(|error| Error::io(error.into()))?;
+    fn finish_read(&mut self, read: Result<Piece>) -> Result<Frame<Bytes>> {
+        let piece = read?;
         let Some(Part::Range { start, length }) = self.parts.front_mut() else { return Err(shrunk()) };
         let count = piece.filled as u64;
         if count == 0 || count > *length {
@@ -107,11 +121,7 @@ impl http_body::Body for FileBody {
             None
         };
         let read = match read {
-            Some(Ok(read)) => read,
-            Some(Err(error)) => {
-                self.stop();
-                return Poll::Ready(Some(Err(error)));
-            }
+            Some(read) => read,
             None => match self.parts.front() {
                 None => return Poll::Ready(None),
                 Some(Part::Text(bytes)) => {

@@ -8,7 +8,8 @@
 //! | file → bytes | `source`, `piece`, `body` |
 //!
 //! A file that lies in memory is opened and read on the worker itself, with calls that fail rather than wait for the disk
-//! (`RESOLVE_CACHED`, `RWF_NOWAIT`). If one fails so, all is done again in one call on the blocking pool.
+//! (`RESOLVE_CACHED`, `RWF_NOWAIT`). If one fails so, all is done again in one call on the blocking pool; the later pieces of a body are read by
+//! the worker's ring (`millstream-files`).
 
 mod answer;
 mod body;

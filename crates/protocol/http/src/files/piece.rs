@@ -35,6 +35,33 @@ impl Piece {
     }
 }
 
+impl Piece {
+    /// Its first `most` bytes, to be filled by others.
+    pub(crate) fn into_space(self, most: usize) -> Space {
+        Space { piece: self, most }
+    }
+}
+
+/// A piece that is being filled.
+pub(crate) struct Space {
+    piece: Piece,
+    most: usize,
+}
+
+impl Space {
+    /// The piece, of which so much was filled.
+    pub(crate) fn into_piece(mut self, filled: usize) -> Piece {
+        self.piece.filled = filled;
+        self.piece
+    }
+}
+
+impl AsMut<[u8]> for Space {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.piece.space(self.most)
+    }
+}
+
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
         &self.buffer.as_deref().expect("taken only in drop")[..self.filled]

@@ -1,4 +1,4 @@
-//! An open file as bytes: from memory at once, else on the blocking pool. Another way to read (a ring) goes here.
+//! An open file as bytes: from memory at once, or from the disk on a thread that may wait for it.
 
 use std::io::IoSliceMut;
 use std::sync::Arc;
@@ -16,6 +16,14 @@ pub(crate) struct Source(Arc<OwnedFd>);
 impl Source {
     pub(crate) fn new(file: OwnedFd) -> Self {
         Self(Arc::new(file))
+    }
+
+    /// The same open file, for those who read it otherwise.
+    ///
+    /// # Errors
+    /// When the process has too many files open.
+    pub(crate) fn reopened(&self) -> std::io::Result<std::fs::File> {
+        self.0.try_clone().map(std::fs::File::from)
     }
 
     /// Fills the piece with up to `most` bytes from `offset` on; fewer only at the end of the file or, from memory, where
