@@ -23,6 +23,7 @@ mod work;
 mod writer;
 
 pub use aligned::AlignedBuf;
+pub use chunk::{CHUNK_BYTES, Chunk};
 pub use file::File;
 pub use files::Files;
 pub use open::OpenOptions;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
 };
+use millstream_files::{CHUNK_BYTES, Chunk};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
@@ -17,7 +17,6 @@ use super::conditions::{Conditions, Validators, Verdict};
 use super::kinds::content_type;
 use super::parts;
 use super::path::LocalPath;
-use super::piece::{PIECE_BYTES, Piece};
 use super::ranges::{self, Wanted};
 use super::root::{Reach, Root};
 use super::source::Source;
@@ -199,13 +198,12 @@ fn whole(file: OwnedFd, content_type: &'static str, length: u64, reach: Reach) -
     let source = Source::new(file);
     let body = match usize::try_from(length) {
         Ok(bytes) if bytes <= SMALL_BYTES => {
-            let mut piece = Piece::take();
-            source.read(&mut piece, 0, bytes, reach)?;
-            if piece.filled < bytes {
+            let mut chunk = Chunk::take(bytes);
+            if source.read(chunk.as_mut(), 0, reach)? < bytes {
                 // Not all of it is in memory; or it has just become shorter, which a second look finds out.
                 return Err(if reach == Reach::Memory { Errno::AGAIN } else { Errno::IO });
             }
-            Body::from(Bytes::from_owner(piece))
+            Body::from(chunk.into_bytes(bytes))
         }
         _ => Body::stream(FileBody::new(source, [Part::Range { start: 0, length }])),
     };
@@ -287,7 +285,7 @@ pub(crate) fn refuse(error: Errno) -> Response {
 
 /// A file up to this size is read before the response begins: one piece, one write.
 const SMALL_BYTES: usize = 64 * 1024;
-const _: () = assert!(SMALL_BYTES <= PIECE_BYTES);
+const _: () = assert!(SMALL_BYTES <= CHUNK_BYTES);
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// What was compressed once may take its time: then brotli is the smallest.
 const SMALLEST_FIRST: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];

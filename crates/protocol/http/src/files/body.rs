@@ -7,11 +7,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use millstream_base::{Error, Kind, Origin, Result};
-use millstream_files::{File, Files};
+use millstream_files::{CHUNK_BYTES, Chunk, File, Files};
 use millstream_server::Engine;
 use rustix::io::Errno;
 
-use super::piece::{PIECE_BYTES, Piece};
 use super::root::Reach;
 use super::source::Source;
 
@@ -34,7 +33,7 @@ pub(crate) enum Part {
     Range { start: u64, length: u64 },
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Piece>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<Bytes>> + Send>>;
 
 impl Part {
     fn len(&self) -> u64 {
@@ -53,37 +52,38 @@ impl FileBody {
     }
 
     /// Reads what can be had at once; begins to wait for the rest.
-    fn begin_read(&mut self, start: u64, most: usize) -> Option<Result<Piece>> {
-        let mut piece = Piece::take();
-        match self.source.read(&mut piece, start, most, Reach::Memory) {
-            Err(Errno::AGAIN) => {}
-            other => return Some(other.map(|()| piece).map_err(|error| Error::io(error.into()))),
+    fn begin_read(&mut self, start: u64, most: usize) -> Option<Result<Bytes>> {
+        let mut chunk = Chunk::take(most);
+        let mut read = self.source.read(chunk.as_mut(), start, Reach::Memory);
+        if read == Err(Errno::AGAIN) {
+            match Engine::current() {
+                Some(engine) => return self.begin_wait(&engine, chunk, start),
+                // Nobody to hand it to: somebody reads this body outside of an engine.
+                None => read = self.source.read(chunk.as_mut(), start, Reach::Disk),
+            }
         }
-        let Some(engine) = Engine::current() else {
-            // Nobody to hand it to: somebody reads this body outside of an engine.
-            let read = self.source.read(&mut piece, start, most, Reach::Disk);
-            return Some(read.map(|()| piece).map_err(|error| Error::io(error.into())));
-        };
+        Some(read.map(|count| chunk.into_bytes(count)).map_err(|error| Error::io(error.into())))
+    }
+
+    fn begin_wait(&mut self, engine: &Engine, chunk: Chunk, start: u64) -> Option<Result<Bytes>> {
         let file = match &self.waiting {
             Some(file) => file.clone(),
             None => match self.source.reopened() {
-                Ok(file) => {
-                    self.waiting.insert(Files::of(&engine).adopt(file, "a file that is sent")).clone()
-                }
+                Ok(file) => self.waiting.insert(Files::of(engine).adopt(file, "a file that is sent")).clone(),
                 Err(error) => return Some(Err(Error::io(error))),
             },
         };
         self.reading = Some(Box::pin(async move {
-            let (count, space) = file.read_at(piece.into_space(most), start).await;
-            count.map(|count| space.into_piece(count))
+            let (count, chunk) = file.read_at(chunk, start).await;
+            count.map(|count| chunk.into_bytes(count))
         }));
         None
     }
 
-    fn finish_read(&mut self, read: Result<Piece>) -> Result<Frame<Bytes>> {
-        let piece = read?;
+    fn finish_read(&mut self, read: Result<Bytes>) -> Result<Frame<Bytes>> {
+        let bytes = read?;
         let Some(Part::Range { start, length }) = self.parts.front_mut() else { return Err(shrunk()) };
-        let count = piece.filled as u64;
+        let count = bytes.len() as u64;
         if count == 0 || count > *length {
             return Err(shrunk());
         }
@@ -93,7 +93,7 @@ impl FileBody {
         if *length == 0 {
             self.parts.pop_front();
         }
-        Ok(Frame::data(Bytes::from_owner(piece)))
+        Ok(Frame::data(bytes))
     }
 
     /// Nothing follows an error.
@@ -131,7 +131,7 @@ impl http_body::Body for FileBody {
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Some(&Part::Range { start, length }) => {
-                    let most = usize::try_from(length).unwrap_or(usize::MAX).min(PIECE_BYTES);
+                    let most = usize::try_from(length).unwrap_or(usize::MAX).min(CHUNK_BYTES);
                     match self.begin_read(start, most) {
                         Some(read) => read,
                         None => return self.poll_frame(cx),

@@ -5,7 +5,7 @@
 //! | request → path below the root, decoded once | `path` |
 //! | path → open file, never outside of the root | `root` |
 //! | file and request → response | `answer`, with `conditions`, `ranges`, `parts`, `kinds`, `listing` |
-//! | file → bytes | `source`, `piece`, `body` |
+//! | file → bytes | `source`, `body` |
 //!
 //! A file that lies in memory is opened and read on the worker itself, with calls that fail rather than wait for the disk
 //! (`RESOLVE_CACHED`, `RWF_NOWAIT`). If one fails so, all is done again in one call on the blocking pool; the later pieces of a body are read by
@@ -18,7 +18,6 @@ mod kinds;
 mod listing;
 mod parts;
 mod path;
-mod piece;
 mod ranges;
 #[cfg(test)]
 mod reach_tests;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
-use super::piece::Piece;
 use super::root::Reach;
 
 /// An open regular file.
@@ -26,23 +25,15 @@ impl Source {
         self.0.try_clone().map(std::fs::File::from)
     }
 
-    /// Fills the piece with up to `most` bytes from `offset` on; fewer only at the end of the file or, from memory, where
-    /// memory ends.
+    /// Fills `space` from `offset` on, and says how much of it; less only at the end of the file or, from memory, where memory ends.
     ///
     /// # Errors
     /// [`Errno::AGAIN`] when nothing of it is in memory and the disk is out of reach.
-    pub(crate) fn read(
-        &self,
-        piece: &mut Piece,
-        offset: u64,
-        most: usize,
-        reach: Reach,
-    ) -> Result<(), Errno> {
-        piece.filled = match reach {
-            Reach::Memory => self.read_memory(piece.space(most), offset)?,
-            Reach::Disk => self.read_disk(piece.space(most), offset)?,
-        };
-        Ok(())
+    pub(crate) fn read(&self, space: &mut [u8], offset: u64, reach: Reach) -> Result<usize, Errno> {
+        match reach {
+            Reach::Memory => self.read_memory(space, offset),
+            Reach::Disk => self.read_disk(space, offset),
+        }
     }
 
     fn read_memory(&self, space: &mut [u8], offset: u64) -> Result<usize, Errno> {
