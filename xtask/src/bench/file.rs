@@ -116,7 +116,8 @@ fn by_fio(built: &Built, fio: &Path, path: &Path, seconds: &str) -> Result<Cost>
         "--bs=4k",
         "--rw=randread",
     ]);
-    command.args(["--time_based", "--output-format=json"]);
+    // As a thread: a process of its own would begin a session of its own, to which no precedence carries over.
+    command.args(["--thread", "--time_based", "--output-format=json"]);
     command.arg(format!("--runtime={seconds}")).arg(format!("--filename={}", path.display()));
     let text = said(command).context("fio")?;
     // The numbers of reads come first, those of writes after them.
