@@ -1,7 +1,7 @@
 //! The rings of an engine: one a worker, made when the worker needs it first, and driven by a task of the worker.
 //!
-//! Operations that come during a turn of the worker are handed to the kernel together, when the driver's turn is; completions signal an
-//! eventfd that the worker's reactor watches.
+//! Operations that come during a turn of the worker are handed to the kernel in growing groups. Completions that come while the driver
+//! sleeps signal an eventfd that the worker's reactor watches.
 //!
 //! Rules:
 //! 1. A ring is touched on its worker's thread only. Other threads send operations there.
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
 use millstream_base::{EngineId, Slot};
-use millstream_runtime::{Interest, Label, Watch, Worker};
+use millstream_runtime::{Interest, Watch, Worker, spawn_local};
 
 use self::raw::{Landed, Ring};
 use crate::files::run_on_thread;
@@ -35,7 +35,6 @@ pub(crate) struct Rings {
 
 struct Shared {
     id: u64,
-    label: Label,
     in_flight: u32,
     /// No worker has failed to make its ring so far.
     are_there: AtomicBool,
@@ -51,7 +50,6 @@ impl Rings {
         raw::probe()?;
         let shared = Shared {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            label: Label::new("the ring of file operations"),
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
             are_there: AtomicBool::new(true),
         };
@@ -124,7 +122,6 @@ fn find_or_start(shared: &Arc<Shared>) -> io::Result<Rc<Driver>> {
         return Ok(driver);
     }
     let gone = || io::Error::other("the worker has stopped");
-    let worker = Worker::current().ok_or_else(gone)?;
     let ring = Ring::new(shared.in_flight)?;
     let watch = Watch::new(ring.event())?.ok_or_else(gone)?;
     let driver = Rc::new(Driver {
@@ -137,7 +134,7 @@ fn find_or_start(shared: &Arc<Shared>) -> io::Result<Rc<Driver>> {
     });
     DRIVERS.with_borrow_mut(|drivers| drivers.push(driver.clone()));
     let driving = Driving(driver.clone());
-    worker.start(shared.label, std::future::poll_fn(move |cx| driving.0.poll(cx)));
+    drop(spawn_local(std::future::poll_fn(move |cx| driving.0.poll(cx))));
     Ok(driver)
 }
 
@@ -182,7 +179,7 @@ impl Driver {
         if self.is_closing.get() && ring.is_idle() {
             return Poll::Ready(());
         }
-        if ring.has_queued() {
+        if !ring.rest() {
             drop(ring);
             self.wake();
         }
