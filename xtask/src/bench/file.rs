@@ -34,17 +34,23 @@ impl Cost {
 /// Measures, and gives the tables.
 pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
     let fio = crate::process::find("fio").context("fio is missing: apt-get install fio")?;
-    let seconds = if options.quick { "0.5" } else { "2" };
+    let seconds = if options.quick { "0.5" } else { "1" };
     let (cached, direct) = (file(built, "cached", CACHED_BYTES)?, file(built, "direct", DIRECT_BYTES)?);
     let peer = |way: &str, path: &Path| peer(built, way, path, seconds);
     let mut runs: [Vec<Cost>; 5] = Default::default();
-    for _ in 0..options.rounds {
+    for round in 0..options.rounds {
         std::io::copy(&mut File::open(&cached)?, &mut std::io::sink())?;
-        for (index, way) in ["plain", "ours", "spawn-blocking"].iter().enumerate() {
-            runs[index].push(peer(way, &cached)?);
+        for turn in 0..runs.len() {
+            // Rotated from round to round: who is next to whom may matter.
+            let index = (round + turn) % runs.len();
+            runs[index].push(match index {
+                0 => peer("plain", &cached)?,
+                1 => peer("ours", &cached)?,
+                2 => peer("spawn-blocking", &cached)?,
+                3 => peer("ours-direct", &direct)?,
+                _ => by_fio(built, &fio, &direct, seconds)?,
+            });
         }
-        runs[3].push(peer("ours-direct", &direct)?);
-        runs[4].push(by_fio(built, &fio, &direct, seconds)?);
     }
     let [plain, ours, blocking, direct, by_fio] = &runs;
     let row = |what: &str, runs: &[Cost]| {
