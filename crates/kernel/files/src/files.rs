@@ -158,7 +158,7 @@ impl Files {
         }
     }
 
-    /// Takes a file that is open already. `path` is what errors name.
+    /// Takes a regular file or a block device that is open already. `path` is what errors name.
     pub fn adopt(&self, file: std::fs::File, path: impl Into<PathBuf>) -> File {
         let is_direct = OpenOptions::opened_direct(&file);
         File::new(self.clone(), file, path.into(), is_direct)

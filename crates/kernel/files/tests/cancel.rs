@@ -12,7 +12,7 @@ use std::task::Poll;
 use kit::{BACKENDS, each, each_with, files, pattern};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Result};
-use millstream_files::{AlignedBuf, File, Files, OpenOptions, Options};
+use millstream_files::{AlignedBuf, Backend, File, Files, OpenOptions, Options};
 use millstream_peers::{Count, Folder};
 use millstream_runtime::{Engine, spawn_local};
 
@@ -260,6 +260,25 @@ fn engine_that_stops_gives_every_buffer_back() {
         reader.join().expect("no assertion failed");
         drop(folder);
     }
+}
+
+#[test]
+fn engine_that_stops_cancels_what_would_never_end() {
+    use rustix::event::{EventfdFlags, eventfd};
+    let engine = Engine::builder().workers(1).build().expect("threads can be started");
+    let Some(files) = files(&engine, &Options::default().backend(Backend::Ring)) else { return };
+    // No file, but what a ring waits for until somebody writes to it.
+    let event = eventfd(0, EventfdFlags::CLOEXEC).expect("Linux has it");
+    let file = files.adopt(event.into(), "an eventfd");
+    let reader = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("tokio starts");
+        runtime.block_on(file.read_at(vec![7; 8], 0))
+    });
+    millstream_peers::eventually("it is in flight", || gauge(&engine, "millstream_file_in_flight") == 1.0);
+    drop(engine);
+    let (read, back) = reader.join().expect("it does not panic");
+    assert_eq!(read.map_err(|error| error.kind()), Err(Kind::Cancelled));
+    assert_eq!(back, [7; 8]);
 }
 
 #[test]
