@@ -17,6 +17,7 @@ mod memory;
 mod results;
 mod round;
 mod server;
+mod timers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,9 +45,10 @@ enum Part {
     Compute,
     Flow,
     File,
+    Timers,
 }
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("http", Part::Http),
     ("http-client", Part::HttpClient),
     ("memory", Part::Memory),
@@ -55,6 +57,7 @@ const PARTS: [(&str, Part); 8] = [
     ("compute", Part::Compute),
     ("flow", Part::Flow),
     ("file", Part::File),
+    ("timers", Part::Timers),
 ];
 
 impl Options {
@@ -74,13 +77,13 @@ impl Options {
                 name => match PARTS.iter().find(|(known, _)| *known == name) {
                     Some((_, part)) => options.parts.push(*part),
                     None => bail!(
-                        "`{name}` is no bench: http, http-client, memory, latency, load, compute, flow, file or all"
+                        "`{name}` is no bench: http, http-client, memory, latency, load, compute, flow, file, timers or all"
                     ),
                 },
             }
         }
         if options.parts.is_empty() {
-            bail!("which bench? http, http-client, memory, latency, load, compute, flow, file or all");
+            bail!("which bench? http, http-client, memory, latency, load, compute, flow, file, timers or all");
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
@@ -96,7 +99,7 @@ impl Options {
     fn examples(&self) -> Vec<&'static str> {
         let example = |part: &Part| match part {
             Part::HttpClient => Some("02_fetch"),
-            Part::Load | Part::Compute | Part::Flow | Part::File => None,
+            Part::Load | Part::Compute | Part::Flow | Part::File | Part::Timers => None,
             _ => Some("01_hello"),
         };
         let mut examples: Vec<_> = self.parts.iter().filter_map(example).collect();
@@ -132,6 +135,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Compute => ("Compute pool", "compute"),
             Part::Flow => ("Flows", "flow"),
             Part::File => ("Files", "file"),
+            Part::Timers => ("Timers", "timers"),
         };
         let watch = machine::Watch::start();
         let text = match part {
@@ -143,6 +147,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
             Part::Compute => compute::measure(&built, options)?,
             Part::Flow => flow::measure(&built, options)?,
             Part::File => file::measure(&built, options)?,
+            Part::Timers => timers::measure(&built, options)?,
         };
         let others = watch.others();
         println!("\n## {title}\n\n{text}\nothers used {:.0} % of the cores meanwhile", 100.0 * others);

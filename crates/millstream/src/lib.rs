@@ -29,6 +29,9 @@ pub use millstream_ports as ports;
 pub use millstream_runtime as runtime;
 pub use millstream_runtime::{CancelToken, Computing, Job, QueueOptions, WhenFull};
 pub use millstream_runtime::{Engine, EngineBuilder, Label, Shutdown, Stage, Worker, spawn_local};
+pub use millstream_runtime::{
+    Interval, MissedTick, NamedTimer, Sleep, Timeout, interval, interval_at, sleep, sleep_until, timeout,
+};
 pub use millstream_server as server;
 pub use millstream_sockets as sockets;
 pub use millstream_transport as transport;

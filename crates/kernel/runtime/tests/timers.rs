@@ -15,6 +15,7 @@ use millstream_runtime::{
 const MS: Duration = Duration::from_millis(1);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
+#[allow(clippy::unwrap_used)] // part of the tests
 fn paused<T: Send + 'static>(main: impl AsyncFnOnce(Engine) -> T + Send + 'static) -> T {
     Engine::builder().start_paused().build().unwrap().run(main).unwrap()
 }
@@ -158,11 +159,11 @@ fn sleep_fires_wherever_it_was_moved() {
         engine.workers()[1]
             .spawn(async move || {
                 assert!(is_pending(&mut moved) || moved.is_elapsed());
-                moved
+                Some(moved)
             })
             .await
     });
-    let moved = moved.unwrap().unwrap();
+    let moved = moved.unwrap().unwrap().expect("it was moved");
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(moved);
     assert!(begun.elapsed() >= 30 * MS);
 }
@@ -173,9 +174,9 @@ fn sleep_outlives_the_worker_it_began_on() {
     let moved = engine.run(async |_| {
         let mut moved = sleep(50 * MS);
         assert!(is_pending(&mut moved));
-        moved
+        Some(moved)
     });
-    let (moved, begun) = (moved.unwrap(), Instant::now());
+    let (moved, begun) = (moved.unwrap().expect("it was moved"), Instant::now());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async move {
         let waits = tokio::spawn(async move {

@@ -23,6 +23,7 @@ mod home;
 mod source;
 mod task;
 mod watch;
+mod work;
 
 pub(crate) use driver::drive;
 pub(crate) use home::{Home, enter, leave};

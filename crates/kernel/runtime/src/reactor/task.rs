@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
-use pin_project_lite::pin_project;
 use tokio::task::coop::has_budget_remaining;
 
 use super::home::{CURRENT, HERE, Here, Home};
+use super::work::{Work, place};
 use crate::beat::Label;
 use crate::local::panic_error;
 use crate::worker::Worker;
@@ -18,7 +18,7 @@ use crate::worker::Worker;
 /// The tasks of a worker, and which of them are to be polled.
 #[derive(Default)]
 pub(super) struct Tasks {
-    /// `None` while it is polled. The place of a task that has ended keeps its flag for the next.
+    /// `None` while it is polled. The place of a task that has ended keeps what the next can use.
     list: Vec<Option<Task>>,
     free: Vec<usize>,
     ready: VecDeque<usize>,
@@ -30,37 +30,9 @@ struct Task {
     waker: Waker,
     flag: Arc<Flag>,
     label: Label,
-    /// `None` when it has ended.
+    is_over: bool,
+    /// `None` when it is over and was large.
     work: Option<Pin<Box<dyn Work>>>,
-}
-
-/// What a task does.
-trait Work: Future<Output = ()> {
-    /// Loads the beginning of it from memory.
-    fn touch(&self) -> bool;
-}
-
-pin_project! {
-    struct Placed<F> {
-        is_there: bool,
-        #[pin]
-        future: F,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Placed<F> {
-    type Output = ();
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().future.poll(cx)
-    }
-}
-
-impl<F: Future<Output = ()>> Work for Placed<F> {
-    fn touch(&self) -> bool {
-        self.is_there
-    }
 }
 
 /// What a task's wakers share.
@@ -115,6 +87,20 @@ impl Here {
     }
 }
 
+impl Task {
+    /// Another task in the place of one that is over: in its memory too, if it is of the same kind.
+    fn renew(&mut self, label: Label, future: impl Future<Output = ()> + 'static) {
+        (self.label, self.is_over) = (label, false);
+        let mut future = Some(future);
+        if let Some(work) = &mut self.work {
+            work.as_mut().begin(&mut future);
+        }
+        if let Some(future) = future {
+            self.work = Some(place(future));
+        }
+    }
+}
+
 impl Tasks {
     pub(super) const fn new() -> Self {
         Self { list: Vec::new(), free: Vec::new(), ready: VecDeque::new(), due: VecDeque::new() }
@@ -131,21 +117,22 @@ impl Tasks {
     }
 
     /// A new task; says which, and whether it is to be queued: not if a waker of the place's last task has done so.
-    fn add(&mut self, home: Arc<Home>, label: Label, work: Pin<Box<dyn Work>>) -> (usize, bool) {
+    fn add(
+        &mut self,
+        home: &Arc<Home>,
+        label: Label,
+        future: impl Future<Output = ()> + 'static,
+    ) -> (usize, bool) {
         let key = self.free.pop().unwrap_or(self.list.len());
         match self.list.get_mut(key) {
             Some(Some(task)) => {
-                (task.label, task.work) = (label, Some(work));
+                task.renew(label, future);
                 (key, !task.flag.queued.swap(true, AcqRel))
             }
             _ => {
-                let flag = Arc::new(Flag { home, key, queued: AtomicBool::new(true) });
-                self.list.push(Some(Task {
-                    waker: Waker::from(flag.clone()),
-                    flag,
-                    label,
-                    work: Some(work),
-                }));
+                let flag = Arc::new(Flag { home: home.clone(), key, queued: AtomicBool::new(true) });
+                let (waker, work) = (Waker::from(flag.clone()), Some(place(future)));
+                self.list.push(Some(Task { waker, flag, label, is_over: false, work }));
                 (key, true)
             }
         }
@@ -153,7 +140,7 @@ impl Tasks {
 
     /// Puts back what was polled.
     fn put(&mut self, key: usize, task: Task) {
-        let is_over = task.work.is_none();
+        let is_over = task.is_over;
         // None is there once the worker has ended.
         let Some(place) = self.list.get_mut(key) else { return };
         *place = Some(task);
@@ -177,7 +164,7 @@ impl Tasks {
     /// The task an event concerns, out of the list; none if it is queued and so has its turn soon.
     #[inline]
     fn take_idle(&mut self, key: usize) -> Option<Task> {
-        self.list.get_mut(key)?.take_if(|task| task.work.is_some() && !task.flag.queued.load(Relaxed))
+        self.list.get_mut(key)?.take_if(|task| !task.is_over && !task.flag.queued.load(Relaxed))
     }
 
     /// Queues what another thread woke; its flag is set already.
@@ -193,7 +180,7 @@ impl Tasks {
             let Some(task) = place else { continue };
             task.flag.queued.swap(false, AcqRel); // rule 4
             // It may have ended since.
-            if task.work.is_some() {
+            if !task.is_over {
                 return place.take().map(|task| (key, task));
             }
         }
@@ -226,9 +213,9 @@ impl Tasks {
 /// Outside a worker.
 pub(crate) fn spawn(label: Label, future: impl Future<Output = ()> + 'static) {
     HERE.with(|here| {
-        let home = here.home.borrow().clone().expect("tasks are spawned on a worker");
-        let work = Box::pin(Placed { is_there: true, future });
-        let (key, is_new) = here.tasks.borrow_mut().add(home, label, work);
+        let home = here.home.borrow();
+        let home = home.as_ref().expect("tasks are spawned on a worker");
+        let (key, is_new) = here.tasks.borrow_mut().add(home, label, future);
         if is_new {
             here.push(key);
         }
@@ -294,8 +281,8 @@ fn run(here: &Here, worker: &Worker, key: usize, mut task: Task) {
     CURRENT.set((task.waker.data().addr(), key));
     worker.0.beat.begin(task.label);
     let poll = AssertUnwindSafe(|| {
-        let work = task.work.as_mut().expect("only such are taken out");
-        work.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready()
+        let mut cx = Context::from_waker(&task.waker);
+        task.work.as_mut().is_none_or(|work| work.as_mut().poll(&mut cx).is_ready())
     });
     let is_done = catch_unwind(poll).unwrap_or_else(|panic| {
         panic_error(&*panic);
@@ -309,10 +296,12 @@ fn run(here: &Here, worker: &Worker, key: usize, mut task: Task) {
     here.tasks.borrow_mut().put(key, task);
 }
 
-#[inline]
 fn end(task: &mut Task) {
+    task.is_over = true;
+    let Some(mut work) = task.work.take() else { return };
     // The future's own drop is user code as well.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task.work = None)) {
-        panic_error(&*panic);
+    match catch_unwind(AssertUnwindSafe(|| work.as_mut().end())) {
+        Ok(()) => task.work = work.is_small().then_some(work),
+        Err(panic) => drop(panic_error(&*panic)),
     }
 }
