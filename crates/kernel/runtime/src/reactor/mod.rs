@@ -17,6 +17,7 @@
 //! 3. Our epoll stands edge-triggered in tokio's. The driver forgets the last edge *before* it looks, so an event that
 //!    comes while it looks makes a new edge.
 //! 4. A task is queued at most once: `Flag::queued` says so, and is cleared before the poll.
+//! 5. A key or a waker may outlive its task. It then means nobody, or whoever has the place now, who is polled for nothing.
 
 mod driver;
 mod home;

@@ -69,3 +69,36 @@ impl<F: Future<Output = ()> + 'static> Work for Placed<F> {
 
 /// Bytes of a task that are kept for another: enough for one that waits and does a thing. A connection's are some kilobytes.
 const SMALL: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::rc::Rc;
+
+    use super::*;
+
+    async fn holds<const SIZE: usize>(held: Rc<[u8; SIZE]>) {
+        let bytes = *held;
+        pending::<()>().await;
+        drop((held, bytes));
+    }
+
+    #[test]
+    fn memory_is_for_futures_of_the_same_type_and_small_ones() {
+        let held = Rc::new([0; 8]);
+        let mut work = place(holds(held.clone()));
+        assert!(work.touch() && work.is_small());
+        work.as_mut().end();
+        assert_eq!(Rc::strong_count(&held), 1);
+        let mut other = Some(ready(()));
+        work.as_mut().begin(&mut other);
+        assert!(other.is_some());
+        let mut same = Some(holds(held.clone()));
+        work.as_mut().begin(&mut same);
+        assert!(same.is_none());
+        assert_eq!(Rc::strong_count(&held), 2);
+        drop(work);
+        assert_eq!(Rc::strong_count(&held), 1);
+        assert!(!place(holds(Rc::new([0; 1000]))).is_small());
+    }
+}
