@@ -64,7 +64,8 @@ impl Driver {
                 if !self.run_ready(here) {
                     break;
                 }
-                if events < BUSY_EVENTS && here.tasks.borrow().ready() == 0 {
+                let is_tidy = here.tasks.borrow_mut().give_back();
+                if is_tidy && events < BUSY_EVENTS && here.tasks.borrow().ready() == 0 {
                     here.is_awake.set(false);
                     return Poll::Pending;
                 }
