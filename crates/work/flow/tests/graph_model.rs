@@ -253,7 +253,7 @@ fn random_graphs_do_what_the_model_does() {
         with("short", QueueOptions::default().depth(1)),
         with("plain too", QueueOptions::default()),
     ];
-    let config = Config { cases: 1500, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 600, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&spec(), |spec| {
         let plans = plans(&spec);
         let seen = plans.iter().map(|_| Default::default()).collect();

@@ -233,7 +233,7 @@ fn long_series_of_computations_needs_no_stack() {
     drop(long(2));
     assert_eq!(live.now(), 0);
     block_on(long(100_001)).expect("no error");
-    block_on(long(10)).expect("no error");
+    block_on(long(100)).expect("no error");
     assert_eq!((live.now(), ran.get()), (0, 200_000));
 }
 
