@@ -289,7 +289,7 @@ impl Shared {
 
     fn run_turn(self: &Arc<Self>, turn: &Turn, batch: &mut VecDeque<Entry>) {
         let is_open = batch.len() > 1 && self.options.max_parallel.is_none();
-        turn.begin(batch, self.clone(), is_open);
+        turn.begin(batch, self, is_open);
         if is_open {
             self.core.show_turn();
         }

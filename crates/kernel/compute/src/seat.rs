@@ -49,7 +49,7 @@ impl Seat {
 
     /// Does it serve this queue now?
     pub(crate) fn is_serving(&self, queue: &Arc<Shared>) -> bool {
-        self.turn.queue().is_some_and(|served| Arc::ptr_eq(&served, queue))
+        self.turn.is_of(queue)
     }
 
     /// What has not begun goes back: what has begun takes long, and nothing is to lie behind it.
@@ -74,7 +74,7 @@ impl Seat {
         self.give_back();
         let queue = queue.clone();
         self.core.substitute(move |_, turn| {
-            turn.begin(&mut VecDeque::new(), queue, false);
+            turn.begin(&mut VecDeque::new(), &queue, false);
             worker.run();
             turn.end(&mut VecDeque::new());
         })?;
