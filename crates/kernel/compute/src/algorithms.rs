@@ -2,7 +2,8 @@
 //!
 //! Each function gives its work to a queue and returns a [`Computing`]: a future under any runtime, or waited for by a plain thread. Those
 //! named `par_...` use all threads of the pool that are free, as [`Queue::parallel`] does; a team costs
-//! some 10 µs (`cargo xtask bench compute`), so they are worth it where the work takes much longer. A panic in a closure that was given is [`Kind::Panic`](millstream_base::Kind::Panic), and the vector is lost.
+//! 10 to 40 µs (`cargo xtask bench compute`), so they are worth it where the work takes much longer. A panic in a closure that was given is
+//! [`Kind::Panic`](millstream_base::Kind::Panic), and the vector is lost.
 //!
 //! Dropping the [`Computing`] of one that has not begun cancels it. One that runs goes on to its end; its output is dropped.
 //!
