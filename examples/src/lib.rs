@@ -7,4 +7,6 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../../docs/guide-server.md")]
     struct GuideServer;
+    #[doc = include_str!("../../docs/from-workflow.md")]
+    struct FromWorkflow;
 }
