@@ -7,6 +7,8 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../../docs/guide-server.md")]
     struct GuideServer;
+    #[doc = include_str!("../../docs/flows.md")]
+    struct Flows;
     #[doc = include_str!("../../docs/from-workflow.md")]
     struct FromWorkflow;
 }
