@@ -78,7 +78,7 @@ impl Finished {
     /// Itself if no node failed.
     ///
     /// # Errors
-    /// The first that came, which names its node.
+    /// The first that came; it names its node, unless it named somebody already ([`errors`](Self::errors) has the node then).
     pub fn ok(mut self) -> Result<Self> {
         if self.errors.is_empty() { Ok(self) } else { Err(self.errors.swap_remove(0).1) }
     }
