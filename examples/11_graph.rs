@@ -81,7 +81,10 @@ fn graph(engine: &Engine, to: PathBuf) -> Result<(Graph<String>, Node<String>)> 
         let (files, to) = (files.clone(), to.clone());
         async move { files.replace(to, page.as_ref().clone()).await }
     });
-    let pause = graph.task("pause", TaskKind::Timer, (), |()| async { Ok(sleep(PAUSE).await) });
+    let pause = graph.task("pause", TaskKind::Timer, (), |()| async {
+        sleep(PAUSE).await;
+        Ok(())
+    });
     let inputs = (words, lines, copy.after(), pause.after());
     let report = graph.task("report", TaskKind::Other, inputs, |(words, lines, (), ())| async move {
         Ok(format!("{words} different words in {lines} lines"))

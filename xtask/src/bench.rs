@@ -5,8 +5,8 @@ mod client;
 mod compute;
 mod cpu;
 mod figures;
-mod flow;
 mod file;
+mod flow;
 mod generator;
 mod http;
 mod latency;
@@ -83,7 +83,9 @@ impl Options {
             }
         }
         if options.parts.is_empty() {
-            bail!("which bench? http, http-client, memory, latency, load, compute, flow, file, timers or all");
+            bail!(
+                "which bench? http, http-client, memory, latency, load, compute, flow, file, timers or all"
+            );
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
