@@ -35,6 +35,7 @@ fn main() -> Result<()> {
         let mut part = to.clone().into_os_string();
         part.push(".part");
         let fetched = receive(&engine, response, Path::new(&part), &to).await;
+        eprintln!();
         if fetched.is_err() {
             // What is half there is of no use. If it can't be removed, the first error says why.
             let _ = engine.blocking(move || std::fs::remove_file(part)).await?;
@@ -47,14 +48,20 @@ fn main() -> Result<()> {
 /// Into a file beside it, to the disk, and only then under its name.
 async fn receive(engine: &Engine, mut response: client::Response, part: &Path, to: &Path) -> Result<u64> {
     let file = Files::of(engine).create(part).await?;
-    let mut progress = Progress::new(response.content_length());
     let mut writer = file.writer(0);
+    let (whole, started) = (response.content_length(), Instant::now());
+    let (mut bytes, mut shown) = (0, started);
     while let Some(piece) = response.chunk().await? {
-        progress.add(piece.len());
+        bytes += piece.len() as u64;
         writer.write(piece).await?;
+        if shown.elapsed() >= Duration::from_millis(100) {
+            shown = Instant::now();
+            show(bytes, whole, started);
+        }
     }
-    let bytes = writer.finish().await?;
+    writer.finish().await?;
     file.sync_data().await?;
+    show(bytes, whole, started);
     rename(engine, file, to).await?;
     Ok(bytes)
 }
@@ -65,41 +72,12 @@ async fn rename(engine: &Engine, file: File, to: &Path) -> Result<()> {
     renamed.map_err(|error| Error::io(error).with_target(to.display().to_string()))
 }
 
-/// A line that is written again each 100 ms, and at last when it is dropped.
-struct Progress {
-    bytes: u64,
-    whole: Option<u64>,
-    started: Instant,
-    shown: Instant,
-}
-
-impl Progress {
-    fn new(whole: Option<u64>) -> Self {
-        let now = Instant::now();
-        Self { bytes: 0, whole, started: now, shown: now }
-    }
-
-    fn add(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        if self.shown.elapsed() >= Duration::from_millis(100) {
-            self.show();
-        }
-    }
-
-    fn show(&mut self) {
-        self.shown = Instant::now();
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let rate = mib(self.bytes) / self.started.elapsed().as_secs_f64();
-        let whole = self.whole.map_or("?".to_owned(), |whole| format!("{:.1}", mib(whole)));
-        eprint!("\r{:.1} of {whole} MiB, {rate:.1} MiB/s    ", mib(self.bytes));
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.show();
-        eprintln!();
-    }
+/// The progress, on a line that is written again and again.
+fn show(bytes: u64, whole: Option<u64>, started: Instant) {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let whole = whole.map_or("?".to_owned(), |whole| format!("{:.1}", mib(whole)));
+    let rate = mib(bytes) / started.elapsed().as_secs_f64();
+    eprint!("\r{:.1} of {whole} MiB, {rate:.1} MiB/s    ", mib(bytes));
 }
 
 fn own_url(engine: &Engine) -> Result<String> {
