@@ -18,7 +18,8 @@ fn main() {
     let args = Args::from_process();
     let (rounds, threads) = (args.value("rounds", 5), args.value("threads", 2));
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("threads can be started");
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).build().expect("a runtime");
+    let tokio =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).build().expect("a runtime");
     let engine = Engine::builder().workers(threads).build().expect("an engine");
     let queue = engine.compute("nodes").expect("threads can be started");
     let (computing, trivial) = (graph(Some(&queue)), graph(None));
@@ -82,12 +83,15 @@ fn graph(queue: Option<&Queue>) -> Graph<u64> {
     let mut layer: Vec<Node<u64>> = vec![graph.input(); WIDTH];
     for _ in 0..LAYERS {
         let inputs = |at: usize| (layer[at], layer[(at + 1) % WIDTH]);
-        layer = (0..WIDTH)
-            .map(|at| match queue {
-                Some(queue) => graph.compute("node", queue, inputs(at), |(a, b)| Ok(a.wrapping_add(*b))),
-                None => graph.task("node", TaskKind::Other, inputs(at), |(a, b)| async move { Ok(a.wrapping_add(*b)) }),
-            })
-            .collect();
+        layer =
+            (0..WIDTH)
+                .map(|at| match queue {
+                    Some(queue) => graph.compute("node", queue, inputs(at), |(a, b)| Ok(a.wrapping_add(*b))),
+                    None => graph.task("node", TaskKind::Other, inputs(at), |(a, b)| async move {
+                        Ok(a.wrapping_add(*b))
+                    }),
+                })
+                .collect();
     }
     graph.build()
 }
