@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
     /// The caller waits for a place, first come first served. The job enters the queue when its
-    /// [`Computing`] is polled or waited for.
+    /// [`Computing`](crate::Computing) is polled or waited for.
     #[default]
     Wait,
     /// The caller gets [`Kind::Limit`](millstream_base::Kind::Limit) at once.

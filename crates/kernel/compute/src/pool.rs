@@ -32,7 +32,7 @@ impl Compute {
     /// Starts `threads` threads, named `name-0` and so on, and `name-clock`, which keeps the deadlines.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] unless there are 1 to 1,024 threads; [`Kind::Io`] when one can't be started.
+    /// [`Kind::Invalid`](millstream_base::Kind::Invalid) unless there are 1 to 1,024 threads; [`Kind::Io`](millstream_base::Kind::Io) when one can't be started.
     pub fn new(threads: usize, name: &str) -> Result<Self> {
         if !(1..=MOST_THREADS).contains(&threads) {
             return Err(Error::invalid(format!(
@@ -70,7 +70,7 @@ impl Compute {
     /// The queue of this name with these options.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when there is one with others.
+    /// [`Kind::Invalid`](millstream_base::Kind::Invalid) when there is one with others.
     pub fn queue_with(&self, name: &str, options: QueueOptions) -> Result<Queue> {
         let queue = self.make(name, options.clone());
         if *queue.options() == options {

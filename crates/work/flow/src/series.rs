@@ -24,8 +24,8 @@ use run::Run;
 /// Steps one after the other: each gets what the one before gave, and all share a context `C`. `T` is what the last one gives.
 ///
 /// It begins when it is first polled; dropping it cancels what is under way. The first error ends it: no further step begins, and the
-/// error names the step, unless it named somebody already. Steps that compute in the same queue follow each other on one thread,
-/// without a way back to a worker; after 100 µs of them the queue's other jobs get their turn.
+/// error names the series and the step. Steps that compute in the same queue follow each other on one thread, without a way back to a
+/// worker; after 100 µs of them the queue's other jobs get their turn.
 ///
 /// ```
 /// use millstream_flow::{Series, TaskKind};

@@ -15,7 +15,7 @@ use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::{CancelToken, Computing, Queue};
 use tracing::Span;
 
-pub(crate) use contain::{called, contained, outcome, panicked};
+pub(crate) use contain::{called, contained, in_flow, outcome, panicked};
 pub use hedge::Hedge;
 pub use retry::Retry;
 

@@ -58,9 +58,9 @@ async fn first_error_ends_it_and_names_the_step() {
     let error = series.await.expect_err("a step fails");
     assert_eq!((error.kind(), error.target(), ran.get()), (Kind::Io, Some("flow/bad"), 0));
     assert_eq!(all(&told), [Some(Kind::Io)]);
-    // An error that names somebody keeps that.
+    // What an error was about stays behind that.
     let series = Series::new("flow").with(Task::failed("bad", failure("no").with_target("db")));
-    assert_eq!(series.await.expect_err("a step fails").target(), Some("db"));
+    assert_eq!(series.await.expect_err("a step fails").target(), Some("flow/bad: db"));
 }
 
 #[tokio::test]

@@ -90,8 +90,8 @@ impl HttpClient {
     ///
     /// # Errors
     /// When the URL is no good, or a connection can't be opened; those before it stay.
-    pub async fn prewarm<U: TryInto<Url, Error = Error>>(&self, url: U, count: usize) -> Result<usize> {
-        let route = self.0.routes.find(&url.try_into()?)?;
+    pub async fn prewarm<U: TryInto<Url, Error: Into<Error>>>(&self, url: U, count: usize) -> Result<usize> {
+        let route = self.0.routes.find(&url.try_into().map_err(Into::into)?)?;
         self.0.client.prewarm(&route.target, count).await
     }
 
@@ -103,44 +103,44 @@ impl HttpClient {
     #[track_caller]
     pub fn request<U>(&self, method: Method, url: U) -> RequestBuilder
     where
-        U: TryInto<Url, Error = Error>,
+        U: TryInto<Url, Error: Into<Error>>,
     {
-        RequestBuilder::new(self.clone(), method, url.try_into())
+        RequestBuilder::new(self.clone(), method, url.try_into().map_err(Into::into))
     }
 
     /// A GET request.
     #[track_caller]
-    pub fn get<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
+    pub fn get<U: TryInto<Url, Error: Into<Error>>>(&self, url: U) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
     /// A HEAD request.
     #[track_caller]
-    pub fn head<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
+    pub fn head<U: TryInto<Url, Error: Into<Error>>>(&self, url: U) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
     /// A POST request.
     #[track_caller]
-    pub fn post<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
+    pub fn post<U: TryInto<Url, Error: Into<Error>>>(&self, url: U) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
     /// A PUT request.
     #[track_caller]
-    pub fn put<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
+    pub fn put<U: TryInto<Url, Error: Into<Error>>>(&self, url: U) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
     /// A PATCH request.
     #[track_caller]
-    pub fn patch<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
+    pub fn patch<U: TryInto<Url, Error: Into<Error>>>(&self, url: U) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
     /// A DELETE request.
     #[track_caller]
-    pub fn delete<U: TryInto<Url, Error = Error>>(&self, url: U) -> RequestBuilder {
+    pub fn delete<U: TryInto<Url, Error: Into<Error>>>(&self, url: U) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 

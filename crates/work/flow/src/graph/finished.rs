@@ -78,7 +78,7 @@ impl Finished {
     /// Itself if no node failed.
     ///
     /// # Errors
-    /// The first that came; it names its node, unless it named somebody already ([`errors`](Self::errors) has the node then).
+    /// The first that came; it names the graph and the node.
     pub fn ok(mut self) -> Result<Self> {
         if self.errors.is_empty() { Ok(self) } else { Err(self.errors.swap_remove(0).1) }
     }

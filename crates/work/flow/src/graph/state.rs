@@ -21,6 +21,7 @@ use super::crew::Crew;
 use super::finished::Fate;
 use super::plan::{Edge, EdgeKind, OnFailure, Output, Plan};
 use crate::record::Recorder;
+use crate::task::in_flow;
 
 /// What the nodes of a run have given so far.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ impl State {
 
     #[cold]
     fn fail(&self, index: usize, error: Error, ready: &mut Vec<usize>) -> usize {
-        let error = error.with_target(format!("{}/{}", self.plan.name, self.plan.details[index].name));
+        let error = in_flow(error, &self.plan.name, &self.plan.details[index].name);
         self.lock().errors.push((index, error));
         let count = self.settle(index, Settled::Failed, ready);
         // Last: a run that sees it takes what has no fate for cancelled.

@@ -16,7 +16,7 @@ use super::context::Shared;
 use super::{Compute, Context, OnEnd, Series, Step, StepWork, Value, typed};
 use crate::TaskKind;
 use crate::record::Recorder;
-use crate::task::{BoxFuture, Name, contained, panicked};
+use crate::task::{BoxFuture, Name, contained, in_flow, panicked};
 
 /// A series under way.
 #[must_use = "a series does nothing unless it is awaited"]
@@ -129,7 +129,7 @@ async fn drive<C: Send + Sync + 'static>(
                 open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
                 // Steps that never wait must not keep the worker.
                 tokio::task::coop::consume_budget().await;
-                outcome.map_err(|error| named(error, shared, &name))?
+                outcome.map_err(|error| in_flow(error, &shared.name, &name))?
             }
             StepWork::Compute(queue, work) => {
                 let (shared_too, recorder) = (shared.clone(), recorder.clone());
@@ -182,7 +182,7 @@ impl<C> Steps<C> {
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&context, value, token)));
             let outcome = outcome.unwrap_or_else(|payload| Err(panicked(payload)));
             open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
-            value = outcome.map_err(|error| named(error, &shared, &name))?;
+            value = outcome.map_err(|error| in_flow(error, &shared.name, &name))?;
             ran += 1;
             if ran == look_at {
                 look_at = look_at.saturating_add(look_at.min(LOOK_EVERY));
@@ -201,10 +201,4 @@ impl<C> Steps<C> {
             (name, work) = (next, next_work);
         }
     }
-}
-
-/// Says which step failed, unless the error names somebody already.
-#[cold]
-fn named<C>(error: Error, shared: &Shared<C>, step: &str) -> Error {
-    error.with_target(format!("{}/{step}", shared.name))
 }

@@ -30,6 +30,16 @@ pub(crate) async fn outcome<T>(future: Result<impl Future<Output = Result<T>>>) 
     poll_fn(|cx| contained(future.as_mut(), cx)).await
 }
 
+/// Says in which part of which flow it failed, before whatever the error says it was about.
+#[cold]
+pub(crate) fn in_flow(error: Error, flow: &str, part: &str) -> Error {
+    let place = match error.target() {
+        Some(target) => format!("{flow}/{part}: {target}"),
+        None => format!("{flow}/{part}"),
+    };
+    error.for_target(place)
+}
+
 /// The error that tells of a panic. What was thrown may itself panic when it is dropped.
 #[cold]
 pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Error {
