@@ -34,10 +34,11 @@ pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
         Ratio::new("a step of a series / 150 ns", &column("series")?, &limit, Some(1.0)),
         Ratio::new("a compute node / rayon::spawn", &column("compute")?, &rayon, Some(2.0)),
         Ratio::new("a trivial async node / tokio::spawn and join", &column("async")?, &tokio, Some(0.25)),
+        Ratio::new("the same, CPU", &column("async_cpu")?, &column("tokio_cpu")?, Some(0.25)),
     ];
     Ok(format!(
         "All in one process by turns, two threads: 1,000,000 spawns of rayon and of tokio (given by a third thread; tokio's are \
-         joined), a series of 200,000 compute tasks (made and run), graphs of 100 x 1,000 nodes with two edges each. Nanoseconds a \
+         joined), a series of 200,000 compute tasks (made and run), graphs of 100 x 1,000 nodes with two edges each (async nodes run in one task, so on one thread). Nanoseconds a \
          spawn, step or node; medians.\n\n| what | time | CPU |\n| --- | --- | --- |\n{}{}{}{}{}{}\n### Ratios of time\n\n{}",
         row("**millstream**, a step of a series of compute tasks", "series")?,
         row("**millstream**, a compute node", "compute")?,

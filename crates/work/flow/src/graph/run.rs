@@ -27,6 +27,8 @@ pub struct GraphRun {
     ready: Vec<usize>,
     /// Those among them that a node made ready just now; empty in between.
     fresh: Vec<usize>,
+    /// Nodes with a fate that the state has not been told of.
+    ended: usize,
     /// Until it begins.
     input: Option<Output>,
     span: Option<Span>,
@@ -40,7 +42,7 @@ impl GraphRun {
         let state = State::new(plan, is_recorded);
         let (set, input, span) = (Set::new(), Some(input), None);
         let (ready, fresh) = (Vec::new(), Vec::new());
-        Self { state, set, ready, fresh, input, span, is_watched: is_recorded, is_over: false }
+        Self { state, set, ready, fresh, ended: 0, input, span, is_watched: is_recorded, is_over: false }
     }
 
     fn begin(&mut self, input: Output) {
@@ -70,20 +72,23 @@ impl GraphRun {
     }
 
     fn end(&mut self, index: usize, outcome: Result<Output>) {
-        let ended = self.state.end(index, outcome, &mut self.fresh);
-        self.state.count_down(ended);
+        self.ended += self.state.end(index, outcome, &mut self.fresh);
         // Taken from its end: those that became ready first come first.
         self.ready.extend(self.fresh.drain(..).rev());
     }
 
     fn poll_nodes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MOST_STEPS {
-            if self.state.is_over() || self.state.is_cancelled() {
+            if self.state.is_cancelled() {
                 return Poll::Ready(());
             }
             if let Some(index) = self.ready.pop() {
                 self.start(index);
                 continue;
+            }
+            self.state.count_down(std::mem::take(&mut self.ended));
+            if self.state.is_over() {
+                return Poll::Ready(());
             }
             match self.set.poll(cx) {
                 Poll::Ready(Some((index, outcome))) => self.end(index, outcome),

@@ -25,14 +25,7 @@ use crate::task::in_flow;
 
 /// What the nodes of a run have given so far.
 #[derive(Debug)]
-pub struct Outputs(Box<[Slot]>);
-
-#[derive(Debug)]
-struct Slot {
-    /// Edges to it from nodes without a fate.
-    pending: AtomicU32,
-    fate: OnceLock<Settled>,
-}
+pub struct Outputs(Box<[OnceLock<Settled>]>);
 
 #[derive(Clone, Debug)]
 pub(super) enum Settled {
@@ -46,6 +39,8 @@ pub(super) enum Settled {
 pub(super) struct State {
     pub(super) plan: Arc<Plan>,
     pub(super) outputs: Outputs,
+    /// Edges to each node from nodes without a fate. Apart from the outputs: all of it stays in a core's cache.
+    pending: Box<[AtomicU32]>,
     left: AtomicUsize,
     pub(super) is_cancelled: AtomicBool,
     /// Has a node no output, though it has a fate?
@@ -71,14 +66,14 @@ struct Inbox {
 impl Outputs {
     /// What this node gave.
     pub(super) fn get<T: Send + Sync + 'static>(&self, index: usize) -> Option<Arc<T>> {
-        match self.0[index].fate.get() {
+        match self.0[index].get() {
             Some(Settled::Done(output)) => output.clone().downcast().ok(),
             _ => None,
         }
     }
 
     pub(super) fn fate(&self, index: usize) -> Fate {
-        match self.0[index].fate.get() {
+        match self.0[index].get() {
             Some(Settled::Done(_)) => Fate::Done,
             Some(Settled::Failed) => Fate::Failed,
             Some(Settled::Skipped) => Fate::Skipped,
@@ -88,7 +83,7 @@ impl Outputs {
 
     /// May the node at the end of this edge run, as far as the other end is concerned?
     fn satisfies(&self, edge: &Edge) -> bool {
-        match (edge.kind, self.0[edge.from as usize].fate.get()) {
+        match (edge.kind, self.0[edge.from as usize].get()) {
             (EdgeKind::Optional, _) | (EdgeKind::Value | EdgeKind::After, Some(Settled::Done(_))) => true,
             (EdgeKind::When, Some(Settled::Done(output))) => output.downcast_ref() == Some(&true),
             _ => false,
@@ -98,15 +93,10 @@ impl Outputs {
 
 impl State {
     pub(super) fn new(plan: Arc<Plan>, is_recorded: bool) -> Arc<Self> {
-        let slot = |index: usize| Slot {
-            pending: AtomicU32::new(
-                u32::try_from(plan.edges_of(index).len()).expect("fewer than 2^32 edges"),
-            ),
-            fate: OnceLock::new(),
-        };
-        let outputs = Outputs((0..plan.len()).map(slot).collect());
+        let edges = |index| u32::try_from(plan.edges_of(index).len()).expect("fewer than 2^32 edges");
         Arc::new(Self {
-            outputs,
+            outputs: Outputs((0..plan.len()).map(|_| OnceLock::new()).collect()),
+            pending: (0..plan.len()).map(|index| AtomicU32::new(edges(index))).collect(),
             left: AtomicUsize::new(plan.len()),
             is_cancelled: AtomicBool::new(false),
             has_gaps: AtomicBool::new(false),
@@ -149,32 +139,48 @@ impl State {
         if !matches!(settled, Settled::Done(_)) {
             self.has_gaps.store(true, Relaxed);
         }
-        let mut count = 0;
-        let mut next = Some((index, settled));
+        if self.outputs.0[index].set(settled).is_err() {
+            return 0;
+        }
         let mut skipped = Vec::new();
-        while let Some((index, settled)) = next.take().or_else(|| Some((skipped.pop()?, Settled::Skipped))) {
-            let is_skipped = matches!(settled, Settled::Skipped);
-            if self.outputs.0[index].fate.set(settled).is_err() {
-                continue;
-            }
-            if is_skipped && let Some(recorder) = &self.recorder {
-                recorder.skip(&self.plan, index);
-            }
-            count += 1;
-            for successor in self.plan.successors.row(index) {
-                let successor = *successor as usize;
-                if self.outputs.0[successor].pending.fetch_sub(1, AcqRel) != 1 {
-                    continue;
-                }
-                if self.can_run(successor) {
-                    ready.push(successor);
-                } else {
-                    self.has_gaps.store(true, Relaxed);
-                    skipped.push(successor);
-                }
+        self.lower_successors(index, ready, &mut skipped);
+        let mut count = 1;
+        while let Some(index) = skipped.pop() {
+            // Only the run's end may have been quicker.
+            if self.outputs.0[index].set(Settled::Skipped).is_ok() {
+                self.recorder.iter().for_each(|recorder| recorder.skip(&self.plan, index));
+                self.lower_successors(index, ready, &mut skipped);
+                count += 1;
             }
         }
         count
+    }
+
+    fn lower_successors(&self, index: usize, ready: &mut Vec<usize>, skipped: &mut Vec<usize>) {
+        for successor in self.plan.successors.row(index) {
+            let successor = *successor as usize;
+            if !self.lower(successor) {
+                continue;
+            }
+            if self.can_run(successor) {
+                ready.push(successor);
+            } else {
+                self.has_gaps.store(true, Relaxed);
+                skipped.push(successor);
+            }
+        }
+    }
+
+    /// One edge less to this node from nodes without a fate. Was it the last?
+    fn lower(&self, index: usize) -> bool {
+        let pending = &self.pending[index];
+        if !self.crews.is_empty() {
+            return pending.fetch_sub(1, AcqRel) == 1;
+        }
+        // Only crews end nodes beside the run.
+        let left = pending.load(Relaxed) - 1;
+        pending.store(left, Relaxed);
+        left == 0
     }
 
     fn can_run(&self, index: usize) -> bool {
@@ -269,7 +275,7 @@ impl State {
         let open = if self.is_over() { &[] } else { &*self.outputs.0 };
         for slot in open {
             // A computation that ends just now may have been quicker.
-            let _ = slot.fate.set(Settled::Cancelled);
+            let _ = slot.set(Settled::Cancelled);
         }
         let mut errors = std::mem::take(&mut self.lock().errors);
         errors.retain(|(index, _)| self.outputs.fate(*index) == Fate::Failed);
