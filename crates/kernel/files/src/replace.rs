@@ -40,13 +40,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Stopped> {
     file.write_all(bytes).map_err(fail("replace: write"))?;
     // The new bytes first, then the name: after a crash the name must not lead to half of them.
     file.sync_all().map_err(fail("replace: bring it to the disk"))?;
-    fs::rename(&temporary.0, path).map_err(fail("replace: rename"))?;
-    temporary.keep();
+    temporary.become_file(path).map_err(fail("replace: rename"))?;
     folder.sync_all().map_err(fail("replaced, but the folder could not be brought to the disk"))
 }
 
 /// The file that is to be the new one. Removed when dropped, unless it has become that.
-struct Temporary(PathBuf);
+struct Temporary(Option<PathBuf>);
 
 impl Temporary {
     fn make(folder: &Path) -> io::Result<(File, Self)> {
@@ -55,7 +54,7 @@ impl Temporary {
             let number = NEXT.fetch_add(1, Relaxed);
             let path = folder.join(format!(".millstream-{}-{number}.tmp", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((file, Self(path))),
+                Ok(file) => return Ok((file, Self(Some(path)))),
                 // Left behind by a process of the same number that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -63,14 +62,16 @@ impl Temporary {
         }
     }
 
-    fn keep(self) {
-        std::mem::forget(self);
+    fn become_file(mut self, path: &Path) -> io::Result<()> {
+        self.0.iter().try_for_each(|temporary| fs::rename(temporary, path))?;
+        self.0 = None;
+        Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
         // What can't be removed stays; its name says what it is.
-        let _ = fs::remove_file(&self.0);
+        self.0.iter().for_each(|temporary| drop(fs::remove_file(temporary)));
     }
 }
