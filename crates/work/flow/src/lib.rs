@@ -18,6 +18,7 @@ mod picture;
 mod record;
 mod series;
 mod set;
+mod slice;
 mod task;
 mod text;
 

@@ -15,7 +15,7 @@ use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::{CancelToken, Computing, Queue};
 use tracing::Span;
 
-pub(crate) use contain::{called, contained, in_flow, outcome, panicked};
+pub(crate) use contain::{called, contained, in_flow, outcome};
 pub use hedge::Hedge;
 pub use retry::Retry;
 
@@ -80,6 +80,11 @@ pub struct Task<T> {
     kind: TaskKind,
     span: Option<Span>,
     work: Work<T>,
+}
+
+/// The span of a part of a flow.
+pub(crate) fn span_of(flow: &str, name: &str, kind: TaskKind) -> Span {
+    tracing::debug_span!("task", flow, task = name, kind = kind.name())
 }
 
 /// What a task has to do.

@@ -9,17 +9,17 @@
 //! 2. Who leaves a seat does so under its lock, and with nothing on it.
 //! 3. Two desks are never locked at once.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::{CancelToken, Job, Queue};
 
 use super::plan::{NodeWork, Output, Token};
 use super::state::State;
-use crate::task::panicked;
+use crate::TaskKind;
+use crate::slice::Slice;
+use crate::task::{called, span_of};
 
 /// The seats of one queue.
 pub(super) struct Crew {
@@ -46,11 +46,6 @@ struct Runner {
     queue: u32,
     seat: usize,
 }
-
-/// Nodes follow each other on a thread for so long, before the queue's other jobs have their turn: as long as a turn may last.
-const SLICE: Duration = Duration::from_micros(100);
-/// The clock is looked at after 1, 2, 4, ... nodes, and each so many.
-const LOOK_EVERY: u32 = 64;
 
 impl Crew {
     pub(super) fn new(queue: &Queue) -> Self {
@@ -110,8 +105,8 @@ impl State {
         let queue = &self.plan.queues[*queue as usize];
         let token = Token { is_run_cancelled: &self.is_cancelled, queue, job };
         let open = self.recorder.as_ref().map(|recorder| recorder.open_node(&self.plan, index));
-        let computed = catch_unwind(AssertUnwindSafe(|| compute(&self.outputs, &token)));
-        let outcome = computed.unwrap_or_else(|payload| Err(panicked(payload)));
+        let span = span_of(&self.plan.name, &self.plan.details[index].name, TaskKind::Compute);
+        let outcome = span.in_scope(|| called(|| compute(&self.outputs, &token)).flatten());
         open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
         outcome
     }
@@ -216,8 +211,7 @@ impl Runner {
 impl Job for Runner {
     fn run(self: Arc<Self>) {
         let state = &self.state;
-        let begun = Instant::now();
-        let (mut ran, mut look_at, mut ended) = (0_u32, 1_u32, 0);
+        let (mut slice, mut ended) = (Slice::begin(), 0);
         let (mut next, mut ready) = (None, Vec::new());
         loop {
             if state.is_cancelled() {
@@ -227,14 +221,10 @@ impl Job for Runner {
             let outcome = state.compute(node as usize, None);
             ended += state.end(node as usize, outcome, &mut ready);
             next = self.spread(&mut ready);
-            ran += 1;
-            if ran == look_at {
-                look_at = look_at.saturating_add(look_at.min(LOOK_EVERY));
-                if begun.elapsed() > SLICE {
-                    self.desk().nodes.extend(next);
-                    state.count_down(ended);
-                    return self.submit();
-                }
+            if slice.is_over() {
+                self.desk().nodes.extend(next);
+                state.count_down(ended);
+                return self.submit();
             }
         }
         state.count_down(ended);

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,10 +12,10 @@ use tracing::{Instrument, Span};
 
 use super::crew;
 use super::finished::Finished;
-use super::plan::{NodeWork, Output, Plan};
+use super::plan::{MakeFuture, NodeWork, Output, Plan};
 use super::state::{Settled, State};
 use crate::set::Set;
-use crate::task::{BoxFuture, panicked};
+use crate::task::{BoxFuture, called, span_of};
 
 /// A graph under way. Dropping it drops the futures of its nodes; computations see their token cancelled.
 #[must_use = "a graph does nothing unless it is awaited"]
@@ -60,8 +59,7 @@ impl GraphRun {
         let future = match &state.plan.nodes[index] {
             NodeWork::Compute(queue, _) => return crew::add(state, *queue, index as u32), // as they were counted
             NodeWork::Future(make) => {
-                let made = catch_unwind(AssertUnwindSafe(|| make(&state.outputs)));
-                let future = made.unwrap_or_else(|payload| failed(panicked(payload)));
+                let future = made(state, make);
                 if self.is_watched { watched(state, index, future) } else { future }
             }
             _ => Box::pin(with_care(state.clone(), index)),
@@ -145,13 +143,14 @@ impl fmt::Debug for GraphRun {
     }
 }
 
-fn failed(error: Error) -> BoxFuture<Result<Output>> {
-    Box::pin(std::future::ready(Err(error)))
+/// A node's future; if the closure that makes it panics, that is its outcome.
+fn made(state: &State, make: &MakeFuture) -> BoxFuture<Result<Output>> {
+    called(|| make(&state.outputs)).unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
 }
 
 fn watched(state: &Arc<State>, index: usize, future: BoxFuture<Result<Output>>) -> BoxFuture<Result<Output>> {
     let node = &state.plan.details[index];
-    let span = tracing::debug_span!("task", task = %node.name, kind = node.kind.name());
+    let span = span_of(&state.plan.name, &node.name, node.kind);
     let future = if span.is_disabled() { future } else { Box::pin(future.instrument(span)) };
     let Some(recorder) = state.recorder.clone() else { return future };
     let state = state.clone();
@@ -185,9 +184,7 @@ async fn once(state: &Arc<State>, index: usize) -> Result<Output> {
     match &state.plan.nodes[index] {
         NodeWork::Input => Err(Error::invalid("an input does nothing")),
         NodeWork::Future(make) | NodeWork::FutureWithCare(make) => {
-            let made = catch_unwind(AssertUnwindSafe(|| make(&state.outputs)));
-            let future = made.unwrap_or_else(|payload| failed(panicked(payload)));
-            watched(state, index, future).await
+            watched(state, index, made(state, make)).await
         }
         NodeWork::Compute(queue, _) | NodeWork::ComputeWithCare(queue, _) => {
             let (state, queue) = (state.clone(), &state.plan.queues[*queue as usize]);

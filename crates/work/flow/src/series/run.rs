@@ -2,11 +2,9 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
-use std::time::{Duration, Instant};
 
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::{CancelToken, Queue};
@@ -16,7 +14,8 @@ use super::context::Shared;
 use super::{Compute, Context, OnEnd, Series, Step, StepWork, Value, typed};
 use crate::TaskKind;
 use crate::record::Recorder;
-use crate::task::{BoxFuture, Name, contained, in_flow, panicked};
+use crate::slice::Slice;
+use crate::task::{Name, called, contained, in_flow, outcome, span_of};
 
 /// A series under way.
 #[must_use = "a series does nothing unless it is awaited"]
@@ -29,11 +28,6 @@ enum State<T, C> {
     Running(Pin<Box<dyn Future<Output = Result<T>> + Send>>),
     Ended,
 }
-
-/// Steps that compute follow each other on one thread for so long: as long as a turn of a queue may last.
-const SLICE: Duration = Duration::from_micros(100);
-/// The clock is looked at after 1, 2, 4, ... steps, and each so many.
-const LOOK_EVERY: u32 = 64;
 
 impl<T, C> Run<T, C> {
     pub(super) fn new(series: Series<T, C>) -> Self {
@@ -94,9 +88,9 @@ impl<T, C> End<T, C> {
     fn tell(&mut self, outcome: &Result<T>) {
         self.shared.end();
         if let Some(on_end) = self.on_end.take()
-            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| on_end(outcome)))
+            && let Err(error) = called(|| on_end(outcome))
         {
-            tracing::error!(flow = %self.shared.name, error = %panicked(payload), "what follows a series panicked");
+            tracing::error!(flow = %self.shared.name, %error, "what follows a series panicked");
         }
     }
 }
@@ -125,7 +119,9 @@ async fn drive<C: Send + Sync + 'static>(
         value = match work {
             StepWork::Future(start) => {
                 let open = recorder.as_ref().map(|recorder| recorder.open(&name, kind));
-                let outcome = or_cancelled(shared, begin(start, shared, value)).await;
+                let context = Context(shared.clone());
+                let step = outcome(called(|| start(context, value)));
+                let outcome = or_cancelled(shared, step.instrument(span_of(&shared.name, &name, kind))).await;
                 open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
                 // Steps that never wait must not keep the worker.
                 tokio::task::coop::consume_budget().await;
@@ -137,15 +133,6 @@ async fn drive<C: Send + Sync + 'static>(
                 or_cancelled(shared, queue.run_with(move |token| steps.run(value, token))).await.flatten()?
             }
         };
-    }
-}
-
-/// A step's future; if the closure that makes it panics, that is the step's outcome.
-fn begin<C>(start: super::Start<C>, shared: &Arc<Shared<C>>, value: Value) -> BoxFuture<Result<Value>> {
-    let context = Context(shared.clone());
-    match catch_unwind(AssertUnwindSafe(|| start(context, value))) {
-        Ok(future) => future,
-        Err(payload) => Box::pin(std::future::ready(Err(panicked(payload)))),
     }
 }
 
@@ -175,23 +162,15 @@ impl<C> Steps<C> {
     fn run(self, mut value: Value, token: CancelToken<'_>) -> Result<Value> {
         let Self { shared, recorder, queue, mut name, mut work } = self;
         let context = Context(shared.clone());
-        let begun = Instant::now();
-        let (mut ran, mut look_at) = (0_u32, 1_u32);
+        let mut slice = Slice::begin();
         loop {
             let open = recorder.as_ref().map(|recorder| recorder.open(&name, TaskKind::Compute));
-            let outcome = catch_unwind(AssertUnwindSafe(|| work(&context, value, token)));
-            let outcome = outcome.unwrap_or_else(|payload| Err(panicked(payload)));
+            let span = span_of(&shared.name, &name, TaskKind::Compute);
+            let outcome = span.in_scope(|| called(|| work(&context, value, token)).flatten());
             open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
             value = outcome.map_err(|error| in_flow(error, &shared.name, &name))?;
-            ran += 1;
-            if ran == look_at {
-                look_at = look_at.saturating_add(look_at.min(LOOK_EVERY));
-                if begun.elapsed() > SLICE {
-                    return Ok(value);
-                }
-            }
             // The run says what a cancelling means.
-            if token.is_cancelled() || context.is_cancelled() {
+            if slice.is_over() || token.is_cancelled() || context.is_cancelled() {
                 return Ok(value);
             }
             let Some(Step { name: next, work: StepWork::Compute(_, next_work), .. }) = shared.next_in(&queue)

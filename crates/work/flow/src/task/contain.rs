@@ -42,7 +42,7 @@ pub(crate) fn in_flow(error: Error, flow: &str, part: &str) -> Error {
 
 /// The error that tells of a panic. What was thrown may itself panic when it is dropped.
 #[cold]
-pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Error {
+fn panicked(payload: Box<dyn Any + Send>) -> Error {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let text = format!("a task panicked: {}", text.unwrap_or("no text"));
