@@ -11,6 +11,7 @@ mod generator;
 mod http;
 mod latency;
 mod launcher;
+mod lines;
 mod load;
 mod machine;
 mod memory;

@@ -1,34 +1,30 @@
 //! Timers beside tokio's: what it takes to make one and have it fire.
 
-use std::process::Stdio;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::Options;
 use super::build::Built;
-use super::figures::{Ratio, field, median, table};
+use super::figures::{Ratio, median, table};
+use super::lines::Lines;
 
 /// Measures, and gives the tables.
 pub(super) fn measure(built: &Built, options: &Options) -> Result<String> {
-    let mut command = built.launcher.command(&built.peer("timers"), "0,1");
-    command.args(["--rounds", &options.rounds.to_string()]);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        bail!("it failed: {text}");
-    }
-    let column = |name: &str| -> Result<Vec<f64>> {
-        let value = |line: &str| field(line, name).with_context(|| format!("no {name} in: {line}"));
-        text.lines().map(value).collect()
-    };
+    let lines = Lines::of(built, "timers", &["--rounds", &options.rounds.to_string()])?;
     let mut rows = String::new();
     for (what, name) in ROWS {
-        let (cpu, late) =
-            (median(column(&format!("{name}_cpu"))?), median(column(&format!("{name}_late_ms"))?));
+        let (cpu, late) = (
+            median(lines.column(&format!("{name}_cpu"))?),
+            median(lines.column(&format!("{name}_late_ms"))?),
+        );
         rows += &format!("| {what} | {cpu:.0} | {late:.1} |\n");
     }
     let ratio = |what, ours: &str, tokio: &str, limit| -> Result<Ratio> {
-        Ok(Ratio::new(what, &column(&format!("{ours}_cpu"))?, &column(&format!("{tokio}_cpu"))?, limit))
+        Ok(Ratio::new(
+            what,
+            &lines.column(&format!("{ours}_cpu"))?,
+            &lines.column(&format!("{tokio}_cpu"))?,
+            limit,
+        ))
     };
     let ratios = [
         ratio("a task each, start / tokio::spawn", "ours", "tokio", Some(0.5))?,
