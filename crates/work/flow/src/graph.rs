@@ -1,5 +1,6 @@
 //! Nodes that run when those they depend on have ended.
 
+mod begin;
 mod build;
 mod crew;
 mod finished;

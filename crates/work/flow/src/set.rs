@@ -35,6 +35,12 @@ struct Slot<T> {
     waker: Waker,
 }
 
+/// A future that was polled once.
+pub(crate) enum Begun<T> {
+    Ended(Result<T>),
+    Pending(BoxFuture<Result<T>>),
+}
+
 /// Tells a set that one of its futures was woken.
 struct Signal {
     index: u32,
@@ -76,20 +82,33 @@ impl<T> Set<T> {
         }
     }
 
-    /// Polls one at once, and adds it if it does not end; its outcome if it does.
-    pub(crate) fn poll_first(&mut self, key: usize, mut future: BoxFuture<Result<T>>) -> Option<Result<T>> {
+    /// Has one begin at once, and adds what is left of it; its outcome if that is nothing.
+    #[inline]
+    pub(crate) fn begin(
+        &mut self,
+        key: usize,
+        begin: impl FnOnce(&mut Context<'_>) -> Begun<T>,
+    ) -> Option<Result<T>> {
         let index = self.free.pop().unwrap_or_else(|| self.add_slot());
         let slot = &mut self.slots[index as usize];
-        match contained(future.as_mut(), &mut Context::from_waker(&slot.waker)) {
-            Poll::Ready(outcome) => {
+        match begin(&mut Context::from_waker(&slot.waker)) {
+            Begun::Ended(outcome) => {
                 self.free.push(index);
                 Some(outcome)
             }
-            Poll::Pending => {
+            Begun::Pending(future) => {
                 (slot.key, slot.future) = (key, Some(future));
                 None
             }
         }
+    }
+
+    /// Polls one at once, and adds it if it does not end; its outcome if it does.
+    pub(crate) fn poll_first(&mut self, key: usize, mut future: BoxFuture<Result<T>>) -> Option<Result<T>> {
+        self.begin(key, |cx| match contained(future.as_mut(), cx) {
+            Poll::Ready(outcome) => Begun::Ended(outcome),
+            Poll::Pending => Begun::Pending(future),
+        })
     }
 
     /// Drops all.

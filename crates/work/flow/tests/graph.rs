@@ -5,13 +5,14 @@ mod live;
 use std::future::{IntoFuture, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use live::{Count, Live, failure, kind};
 use millstream_base::{Kind, Result};
-use millstream_flow::{Ending, Fate, GraphBuilder, OnFailure, Retry, TaskKind};
+use millstream_flow::{Ending, Fate, GraphBuilder, Node, OnFailure, Retry, TaskKind};
 use millstream_runtime::{Engine, QueueOptions, WhenFull};
+use tokio::sync::Notify;
 
 const MS: Duration = Duration::from_millis(1);
 const OTHER: TaskKind = TaskKind::Other;
@@ -27,6 +28,46 @@ fn block_on<T>(future: impl IntoFuture<Output = T>) -> T {
 
 fn panics<T>(call: impl FnOnce() -> T) -> bool {
     catch_unwind(AssertUnwindSafe(|| drop(call()))).is_err()
+}
+
+/// Both ways of storing what a node gave: with a deadline somewhere the run shares its state.
+#[test]
+fn futures_begin_in_the_order_in_which_they_became_ready() {
+    for is_shared in [false, true] {
+        let (order, all_begun) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let mut graph = GraphBuilder::<()>::new("order");
+        if is_shared {
+            let all_begun = all_begun.clone();
+            let aside = graph.task("aside", OTHER, (), move |()| {
+                let all_begun = all_begun.clone();
+                async move {
+                    all_begun.notified().await;
+                    Ok(())
+                }
+            });
+            graph.deadline(aside, MS * 60_000);
+        }
+        let node = |graph: &mut GraphBuilder<()>, number: u32, on: Vec<Node<u32>>| {
+            let order = order.clone();
+            graph.task("node", OTHER, on, move |_| {
+                order.lock().expect("no panic").push(number);
+                async move { Ok(number) }
+            })
+        };
+        let (a, b) = (node(&mut graph, 0, vec![]), node(&mut graph, 1, vec![]));
+        // 2 needs both; 3 and 4 are ready once 0 has ended, 5 once 1 has, 6 once 4 has.
+        let both = node(&mut graph, 2, vec![b, a]);
+        let (_, d) = (node(&mut graph, 3, vec![a]), node(&mut graph, 4, vec![a]));
+        node(&mut graph, 5, vec![b]);
+        node(&mut graph, 6, vec![d]);
+        let last = node(&mut graph, 7, vec![both, both]);
+        graph.task("last", OTHER, last, move |_| {
+            all_begun.notify_one();
+            async { Ok(()) }
+        });
+        block_on(graph.build().run(())).ok().expect("no node fails");
+        assert_eq!(*order.lock().expect("no panic"), [0, 1, 3, 4, 2, 5, 6, 7]);
+    }
 }
 
 #[test]

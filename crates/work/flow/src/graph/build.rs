@@ -11,10 +11,9 @@ use std::time::Duration;
 use millstream_base::Result;
 use millstream_runtime::Queue;
 
+use super::begin::Beginning;
 use super::inputs::Edges;
-use super::plan::{
-    Compute, Details, Edge, EdgeKind, MakeFuture, NodeWork, OnFailure, Output, Plan, Rows, Token,
-};
+use super::plan::{Compute, Details, Edge, EdgeKind, NodeWork, OnFailure, Output, Plan, Rows, Token};
 use super::{Graph, Inputs, Node};
 use crate::task::Name;
 use crate::{Retry, TaskKind};
@@ -81,11 +80,8 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
         T: Send + Sync + 'static,
     {
         self.add_edges(&inputs);
-        let make: MakeFuture = Box::new(move |outputs| {
-            let future = make(inputs.values(outputs));
-            Box::pin(async move { future.await.map(|output| Arc::new(output) as Output) })
-        });
-        self.add(name.into(), kind, NodeWork::Future(make))
+        let begin = Box::new(Beginning { inputs, make });
+        self.add(name.into(), kind, NodeWork::Future(begin))
     }
 
     /// Adds a node that computes on the threads of `queue`.
@@ -194,7 +190,7 @@ impl<I: Send + Sync + 'static> GraphBuilder<I> {
             options.depth.is_none() && options.deadline.is_none()
         };
         let with_care = |(work, details): (NodeWork, &Details)| match work {
-            NodeWork::Future(make) if details.needs_care() => NodeWork::FutureWithCare(make),
+            NodeWork::Future(begin) if details.needs_care() => NodeWork::FutureWithCare(begin),
             NodeWork::Compute(queue, compute) if details.needs_care() || !is_plain(queue) => {
                 NodeWork::ComputeWithCare(queue, compute)
             }

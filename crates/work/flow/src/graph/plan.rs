@@ -11,13 +11,13 @@ use std::time::Duration;
 use millstream_base::Result;
 use millstream_runtime::{CancelToken, Queue};
 
+use super::begin::Begin;
 use super::state::Outputs;
-use crate::task::{BoxFuture, Name};
+use crate::task::Name;
 use crate::{Retry, TaskKind};
 
 /// What a node gives.
 pub(super) type Output = Arc<dyn Any + Send + Sync>;
-pub(super) type MakeFuture = Box<dyn Fn(&Outputs) -> BoxFuture<Result<Output>> + Send + Sync>;
 pub(super) type Compute = Box<dyn Fn(&Outputs, &Token<'_>) -> Result<Output> + Send + Sync>;
 
 /// What happens to the rest of a graph when a node fails.
@@ -49,12 +49,12 @@ pub(crate) struct Plan {
 /// What a node does.
 pub(super) enum NodeWork {
     Input,
-    Future(MakeFuture),
+    Future(Box<dyn Begin>),
     /// Needs nothing but a turn on a thread of this queue.
     Compute(u32, Compute),
     /// Has a deadline or is tried again, or its queue has a deadline, or a limit to wait for.
     ComputeWithCare(u32, Compute),
-    FutureWithCare(MakeFuture),
+    FutureWithCare(Box<dyn Begin>),
 }
 
 /// What pictures, errors and unusual nodes need.

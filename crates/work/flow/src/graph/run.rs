@@ -1,5 +1,6 @@
 //! Running a graph: futures in the task that awaits it, computations on the threads of their queues.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,19 +13,19 @@ use tracing::{Instrument, Span};
 
 use super::crew;
 use super::finished::Finished;
-use super::plan::{MakeFuture, NodeWork, Output, Plan};
-use super::state::{Settled, State};
+use super::plan::{NodeWork, Output, Plan};
+use super::state::State;
 use crate::set::Set;
-use crate::task::{BoxFuture, called, span_of};
+use crate::task::{BoxFuture, span_of};
 
 /// A graph under way. Dropping it drops the futures of its nodes; computations see their token cancelled.
 #[must_use = "a graph does nothing unless it is awaited"]
 pub struct GraphRun {
     state: Arc<State>,
     set: Set<Output>,
-    /// May begin: the next one last.
-    ready: Vec<usize>,
-    /// Those among them that a node made ready just now; empty in between.
+    /// May begin, those longest ready first: nodes that were written one after the other lie so in memory too.
+    ready: VecDeque<usize>,
+    /// Became so just now; empty in between.
     fresh: Vec<usize>,
     /// Nodes with a fate that the state has not been told of.
     ended: usize,
@@ -40,28 +41,26 @@ impl GraphRun {
     pub(super) fn new(plan: Arc<Plan>, input: Output, is_recorded: bool) -> Self {
         let state = State::new(plan, is_recorded);
         let (set, input, span) = (Set::new(), Some(input), None);
-        let (ready, fresh) = (Vec::new(), Vec::new());
+        let (ready, fresh) = (VecDeque::new(), Vec::new());
         Self { state, set, ready, fresh, ended: 0, input, span, is_watched: is_recorded, is_over: false }
     }
 
     fn begin(&mut self, input: Output) {
         let is_first = |index: &usize| self.state.plan.edges_of(*index).is_empty();
-        self.ready.extend((1..self.state.plan.len()).filter(is_first));
-        let ended = self.state.settle(0, Settled::Done(input), &mut self.ready);
-        self.ready.sort_unstable();
-        self.state.limit(&mut self.ready);
+        self.fresh.extend((1..self.state.plan.len()).filter(is_first));
+        let ended = self.state.done(0, input, &mut self.fresh);
+        self.fresh.sort_unstable();
+        self.state.limit(&mut self.fresh);
+        self.ready.extend(self.fresh.drain(..));
         self.state.count_down(ended);
     }
 
-    /// Begins a node. If it is a future that ends at once, so does the node.
+    /// Begins a node.
     fn start(&mut self, index: usize) {
         let state = &self.state;
         let future = match &state.plan.nodes[index] {
             NodeWork::Compute(queue, _) => return crew::add(state, *queue, index as u32), // as they were counted
-            NodeWork::Future(make) => {
-                let future = made(state, make);
-                if self.is_watched { watched(state, index, future) } else { future }
-            }
+            NodeWork::Future(begin) => watched(state, index, begin.future(&state.outputs)),
             _ => Box::pin(with_care(state.clone(), index)),
         };
         if let Some(outcome) = self.set.poll_first(index, future) {
@@ -69,18 +68,41 @@ impl GraphRun {
         }
     }
 
+    /// Begins futures, as long as they come and nobody but the run has its state: no crew, no node with a deadline or with tries. What
+    /// is stored then need not be stored atomically.
+    fn start_alone(&mut self, steps: &mut usize) {
+        if self.is_watched {
+            return;
+        }
+        let Some(state) = Arc::get_mut(&mut self.state) else { return };
+        while *steps > 0
+            && !state.is_cancelled()
+            && let Some(index) = self.ready.front().copied()
+            && let NodeWork::Future(begin) = &state.plan.nodes[index]
+        {
+            *steps -= 1;
+            self.ready.pop_front();
+            if let Some(outcome) = self.set.begin(index, |cx| begin.begin(&state.outputs, cx)) {
+                self.ended += state.end_alone(index, outcome, &mut self.fresh);
+                self.fresh.drain(..).for_each(|index| self.ready.push_back(index));
+            }
+        }
+    }
+
     fn end(&mut self, index: usize, outcome: Result<Output>) {
         self.ended += self.state.end(index, outcome, &mut self.fresh);
-        // Taken from its end: those that became ready first come first.
-        self.ready.extend(self.fresh.drain(..).rev());
+        self.fresh.drain(..).for_each(|index| self.ready.push_back(index));
     }
 
     fn poll_nodes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..MOST_STEPS {
+        let mut steps = MOST_STEPS;
+        while steps > 0 {
+            self.start_alone(&mut steps);
             if self.state.is_cancelled() {
                 return Poll::Ready(());
             }
-            if let Some(index) = self.ready.pop() {
+            steps = steps.saturating_sub(1);
+            if let Some(index) = self.ready.pop_front() {
                 self.start(index);
                 continue;
             }
@@ -94,7 +116,6 @@ impl GraphRun {
                     if !self.state.receive(&mut self.ready, cx) {
                         return Poll::Pending;
                     }
-                    self.ready.reverse();
                 }
             }
         }
@@ -118,7 +139,6 @@ impl Future for GraphRun {
         if let Some(input) = this.input.take() {
             this.is_watched |= !span.is_disabled();
             this.begin(input);
-            this.ready.reverse();
         }
         if this.poll_nodes(cx).is_pending() {
             return Poll::Pending;
@@ -141,11 +161,6 @@ impl fmt::Debug for GraphRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GraphRun({:?})", self.state.plan.name)
     }
-}
-
-/// A node's future; if the closure that makes it panics, that is its outcome.
-fn made(state: &State, make: &MakeFuture) -> BoxFuture<Result<Output>> {
-    called(|| make(&state.outputs)).unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
 }
 
 fn watched(state: &Arc<State>, index: usize, future: BoxFuture<Result<Output>>) -> BoxFuture<Result<Output>> {
@@ -183,8 +198,8 @@ async fn with_care(state: Arc<State>, index: usize) -> Result<Output> {
 async fn once(state: &Arc<State>, index: usize) -> Result<Output> {
     match &state.plan.nodes[index] {
         NodeWork::Input => Err(Error::invalid("an input does nothing")),
-        NodeWork::Future(make) | NodeWork::FutureWithCare(make) => {
-            watched(state, index, made(state, make)).await
+        NodeWork::Future(begin) | NodeWork::FutureWithCare(begin) => {
+            watched(state, index, begin.future(&state.outputs)).await
         }
         NodeWork::Compute(queue, _) | NodeWork::ComputeWithCare(queue, _) => {
             let (state, queue) = (state.clone(), &state.plan.queues[*queue as usize]);

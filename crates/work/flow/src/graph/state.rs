@@ -25,11 +25,19 @@ use crate::task::in_flow;
 
 /// What the nodes of a run have given so far.
 #[derive(Debug)]
-pub struct Outputs(Box<[OnceLock<Settled>]>);
+pub struct Outputs(Box<[Slot]>);
 
-#[derive(Clone, Debug)]
-pub(super) enum Settled {
-    Done(Output),
+#[derive(Debug)]
+enum Slot {
+    /// Stored by one of several, or not yet.
+    Shared(OnceLock<Output>),
+    /// Stored while nobody else was there.
+    Owned(Output),
+}
+
+/// Lies where a node's output would, if it has none. What a slot may hold is so a pair of words, which stay in registers.
+#[derive(Clone, Copy, Debug)]
+enum Gap {
     /// The error lies in the inbox.
     Failed,
     Skipped,
@@ -63,31 +71,54 @@ struct Inbox {
     held: VecDeque<usize>,
 }
 
-impl Outputs {
-    /// What this node gave.
-    pub(super) fn get<T: Send + Sync + 'static>(&self, index: usize) -> Option<Arc<T>> {
-        match self.0[index].get() {
-            Some(Settled::Done(output)) => output.clone().downcast().ok(),
-            _ => None,
+impl Slot {
+    fn get(&self) -> Option<&Output> {
+        match self {
+            Self::Shared(output) => output.get(),
+            Self::Owned(output) => Some(output),
         }
     }
 
+    /// Is it the first?
+    fn set(&self, output: Output) -> bool {
+        matches!(self, Self::Shared(slot) if slot.set(output).is_ok())
+    }
+}
+
+impl Outputs {
+    /// What this node gave.
+    pub(super) fn get<T: Send + Sync + 'static>(&self, index: usize) -> Option<Arc<T>> {
+        self.0[index].get()?.clone().downcast().ok()
+    }
+
     pub(super) fn fate(&self, index: usize) -> Fate {
-        match self.0[index].get() {
-            Some(Settled::Done(_)) => Fate::Done,
-            Some(Settled::Failed) => Fate::Failed,
-            Some(Settled::Skipped) => Fate::Skipped,
-            Some(Settled::Cancelled) | None => Fate::Cancelled,
+        match self.0[index].get().map(|output| output.downcast_ref::<Gap>()) {
+            Some(None) => Fate::Done,
+            Some(Some(Gap::Failed)) => Fate::Failed,
+            Some(Some(Gap::Skipped)) => Fate::Skipped,
+            Some(Some(Gap::Cancelled)) | None => Fate::Cancelled,
         }
     }
 
     /// May the node at the end of this edge run, as far as the other end is concerned?
     fn satisfies(&self, edge: &Edge) -> bool {
-        match (edge.kind, self.0[edge.from as usize].get()) {
-            (EdgeKind::Optional, _) | (EdgeKind::Value | EdgeKind::After, Some(Settled::Done(_))) => true,
-            (EdgeKind::When, Some(Settled::Done(output))) => output.downcast_ref() == Some(&true),
-            _ => false,
+        let output = self.0[edge.from as usize].get();
+        match edge.kind {
+            EdgeKind::Optional => true,
+            EdgeKind::Value | EdgeKind::After => output.is_some_and(|output| !output.is::<Gap>()),
+            EdgeKind::When => output.and_then(|output| output.downcast_ref()) == Some(&true),
         }
+    }
+
+    /// Is it the first of this node?
+    fn set(&self, index: usize, output: Output) -> bool {
+        self.0[index].set(output)
+    }
+
+    /// Is it the first that is known of this node?
+    #[cold]
+    fn set_gap(&self, index: usize, gap: Gap) -> bool {
+        self.set(index, Arc::new(gap))
     }
 }
 
@@ -95,7 +126,7 @@ impl State {
     pub(super) fn new(plan: Arc<Plan>, is_recorded: bool) -> Arc<Self> {
         let edges = |index| u32::try_from(plan.edges_of(index).len()).expect("fewer than 2^32 edges");
         Arc::new(Self {
-            outputs: Outputs((0..plan.len()).map(|_| OnceLock::new()).collect()),
+            outputs: Outputs((0..plan.len()).map(|_| Slot::Shared(OnceLock::new())).collect()),
             pending: (0..plan.len()).map(|index| AtomicU32::new(edges(index))).collect(),
             left: AtomicUsize::new(plan.len()),
             is_cancelled: AtomicBool::new(false),
@@ -123,31 +154,54 @@ impl State {
     /// reported ([`count_down`](Self::count_down)).
     pub(super) fn end(&self, index: usize, outcome: Result<Output>, ready: &mut Vec<usize>) -> usize {
         let count = match outcome {
-            Ok(output) => self.settle(index, Settled::Done(output), ready),
+            Ok(output) => self.done(index, output, ready),
             Err(error) => self.fail(index, error, ready),
         };
+        self.make_room(ready);
+        count
+    }
+
+    /// The same where nobody else has this state: nothing is stored atomically.
+    #[inline]
+    pub(super) fn end_alone(
+        &mut self,
+        index: usize,
+        outcome: Result<Output>,
+        ready: &mut Vec<usize>,
+    ) -> usize {
+        let output = match outcome {
+            Ok(output) => output,
+            Err(error) => return self.end(index, Err(error), ready),
+        };
+        debug_assert!(self.outputs.0[index].get().is_none(), "a node ends once");
+        self.outputs.0[index] = Slot::Owned(output);
+        let count = self.follow(index, ready);
+        self.make_room(ready);
+        count
+    }
+
+    /// With a limit, another may run in the place of one that has ended.
+    fn make_room(&self, ready: &mut Vec<usize>) {
         if self.plan.max_parallel.is_some() {
             let mut inbox = self.lock();
             inbox.running -= 1;
             self.hold_back(&mut inbox, ready);
         }
-        count
     }
 
-    /// Stores the fate of a node, and of all those that can't run for want of it; the rest as [`end`](Self::end).
-    pub(super) fn settle(&self, index: usize, settled: Settled, ready: &mut Vec<usize>) -> usize {
-        if !matches!(settled, Settled::Done(_)) {
-            self.has_gaps.store(true, Relaxed);
-        }
-        if self.outputs.0[index].set(settled).is_err() {
-            return 0;
-        }
+    /// Stores what a node gave; the rest as [`end`](Self::end).
+    pub(super) fn done(&self, index: usize, output: Output, ready: &mut Vec<usize>) -> usize {
+        if self.outputs.set(index, output) { self.follow(index, ready) } else { 0 }
+    }
+
+    /// Comes to those that depend on a node whose fate was stored just now, and to what depends on those of them that can't run.
+    fn follow(&self, index: usize, ready: &mut Vec<usize>) -> usize {
         let mut skipped = Vec::new();
         self.lower_successors(index, ready, &mut skipped);
         let mut count = 1;
         while let Some(index) = skipped.pop() {
             // Only the run's end may have been quicker.
-            if self.outputs.0[index].set(Settled::Skipped).is_ok() {
+            if self.outputs.set_gap(index, Gap::Skipped) {
                 self.recorder.iter().for_each(|recorder| recorder.skip(&self.plan, index));
                 self.lower_successors(index, ready, &mut skipped);
                 count += 1;
@@ -215,7 +269,8 @@ impl State {
     fn fail(&self, index: usize, error: Error, ready: &mut Vec<usize>) -> usize {
         let error = in_flow(error, &self.plan.name, &self.plan.details[index].name);
         self.lock().errors.push((index, error));
-        let count = self.settle(index, Settled::Failed, ready);
+        self.has_gaps.store(true, Relaxed);
+        let count = if self.outputs.set_gap(index, Gap::Failed) { self.follow(index, ready) } else { 0 };
         // Last: a run that sees it takes what has no fate for cancelled.
         if self.plan.on_failure == OnFailure::CancelAll {
             self.is_cancelled.store(true, Relaxed);
@@ -244,12 +299,12 @@ impl State {
     }
 
     /// Takes what the run is to begin; if that is nothing and there is no end yet, leaves the waker. Is there anything to do?
-    pub(super) fn receive(&self, into: &mut Vec<usize>, cx: &Context<'_>) -> bool {
+    pub(super) fn receive(&self, into: &mut VecDeque<usize>, cx: &Context<'_>) -> bool {
         let mut new = None;
         loop {
             let mut inbox = self.lock();
             if !inbox.ready.is_empty() {
-                into.append(&mut inbox.ready);
+                into.extend(inbox.ready.drain(..));
                 return true;
             }
             if self.is_over() || self.is_cancelled() {
@@ -272,10 +327,11 @@ impl State {
     /// Gives those without a fate the one of being cancelled; the errors of those that failed before.
     pub(super) fn close(&self) -> Vec<(usize, Error)> {
         self.is_cancelled.store(true, Relaxed);
-        let open = if self.is_over() { &[] } else { &*self.outputs.0 };
-        for slot in open {
+        if !self.is_over() {
             // A computation that ends just now may have been quicker.
-            let _ = slot.set(Settled::Cancelled);
+            (0..self.plan.len()).filter(|index| self.outputs.0[*index].get().is_none()).for_each(|index| {
+                self.outputs.set_gap(index, Gap::Cancelled);
+            });
         }
         let mut errors = std::mem::take(&mut self.lock().errors);
         errors.retain(|(index, _)| self.outputs.fate(*index) == Fate::Failed);
