@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 
 use millstream_base::{Error, Result};
+use tracing::Span;
 
 use crate::set::Set;
 use crate::{Task, TaskKind};
@@ -52,8 +53,8 @@ impl<T: Send + 'static> Parallel<T> {
     /// The first that comes; the other tasks are dropped then.
     pub async fn all(self) -> Result<Vec<T>> {
         let mut outputs: Vec<Option<T>> = self.tasks.iter().map(|_| None).collect();
-        let mut set = self.start();
-        while let Some((at, outcome)) = poll_fn(|cx| set.poll(cx)).await {
+        let (span, mut set) = self.start();
+        while let Some((at, outcome)) = next(&span, &mut set).await {
             outputs[at] = Some(outcome?);
         }
         Ok(outputs.into_iter().flatten().collect())
@@ -62,8 +63,8 @@ impl<T: Send + 'static> Parallel<T> {
     /// Runs all to their ends, and gives what became of each, in the order in which they were added.
     pub async fn settled(self) -> Vec<Result<T>> {
         let mut outcomes: Vec<Option<Result<T>>> = self.tasks.iter().map(|_| None).collect();
-        let mut set = self.start();
-        while let Some((at, outcome)) = poll_fn(|cx| set.poll(cx)).await {
+        let (span, mut set) = self.start();
+        while let Some((at, outcome)) = next(&span, &mut set).await {
             outcomes[at] = Some(outcome);
         }
         outcomes.into_iter().flatten().collect()
@@ -75,8 +76,8 @@ impl<T: Send + 'static> Parallel<T> {
     /// The last error when all fail; [`Kind::Invalid`](millstream_base::Kind::Invalid) without tasks.
     pub async fn first(self) -> Result<T> {
         let mut last = Error::invalid(format!("{} has no task that could be the first", self.name));
-        let mut set = self.start();
-        while let Some((_, outcome)) = poll_fn(|cx| set.poll(cx)).await {
+        let (span, mut set) = self.start();
+        while let Some((_, outcome)) = next(&span, &mut set).await {
             match outcome {
                 Ok(output) => return Ok(output),
                 Err(error) => last = error,
@@ -90,9 +91,16 @@ impl<T: Send + 'static> Parallel<T> {
         Task::new(self.name.clone(), TaskKind::Flow, self.all())
     }
 
-    fn start(self) -> Set<T> {
+    fn start(self) -> (Span, Set<T>) {
+        let span = tracing::debug_span!("parallel", flow = %self.name);
         let mut set = Set::new();
-        self.tasks.into_iter().enumerate().for_each(|(at, task)| set.insert(at, Box::pin(task)));
-        set
+        for (at, task) in self.tasks.into_iter().enumerate() {
+            set.insert(at, Box::pin(task.part_of(&span, &self.name)));
+        }
+        (span, set)
     }
+}
+
+async fn next<T>(span: &Span, set: &mut Set<T>) -> Option<(usize, Result<T>)> {
+    poll_fn(|cx| span.in_scope(|| set.poll(cx))).await
 }

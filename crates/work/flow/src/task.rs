@@ -82,9 +82,9 @@ pub struct Task<T> {
     work: Work<T>,
 }
 
-/// The span of a part of a flow.
-pub(crate) fn span_of(flow: &str, name: &str, kind: TaskKind) -> Span {
-    tracing::debug_span!("task", flow, task = name, kind = kind.name())
+/// The span of a part of a flow, within that of the flow, on whatever thread.
+pub(crate) fn span_of(within: &Span, flow: &str, name: &str, kind: TaskKind) -> Span {
+    tracing::debug_span!(parent: within, "task", flow, task = name, kind = kind.name())
 }
 
 /// What a task has to do.
@@ -220,6 +220,12 @@ impl<T: Send + 'static> Task<T> {
     fn with(name: Name, kind: TaskKind, work: Work<T>) -> Self {
         Self { name, kind, span: None, work }
     }
+
+    /// The same as a part of this flow.
+    pub(crate) fn part_of(mut self, within: &Span, flow: &str) -> Self {
+        self.span = Some(span_of(within, flow, &self.name, self.kind));
+        self
+    }
 }
 
 impl Task<()> {
@@ -304,7 +310,8 @@ impl<T: Send + 'static> Future for Work<T> {
             let Work::Compute(queue, closure) = std::mem::replace(&mut *self, Work::Ended) else {
                 unreachable!("it was looked at just now")
             };
-            *self = Work::Computing(queue.run_with(closure));
+            let span = Span::current();
+            *self = Work::Computing(queue.run_with(move |token| span.in_scope(|| closure(token))));
         }
         let polled = match &mut *self {
             Work::Future(future) => contained(future.as_mut(), cx),

@@ -17,9 +17,8 @@ use millstream_runtime::{CancelToken, Job, Queue};
 
 use super::plan::{NodeWork, Output, Token};
 use super::state::State;
-use crate::TaskKind;
 use crate::slice::Slice;
-use crate::task::{called, span_of};
+use crate::task::called;
 
 /// The seats of one queue.
 pub(super) struct Crew {
@@ -105,8 +104,7 @@ impl State {
         let queue = &self.plan.queues[*queue as usize];
         let token = Token { is_run_cancelled: &self.is_cancelled, queue, job };
         let open = self.recorder.as_ref().map(|recorder| recorder.open_node(&self.plan, index));
-        let span = span_of(&self.plan.name, &self.plan.details[index].name, TaskKind::Compute);
-        let outcome = span.in_scope(|| called(|| compute(&self.outputs, &token)).flatten());
+        let outcome = called(|| compute(&self.outputs, &token)).flatten();
         open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
         outcome
     }
@@ -218,7 +216,8 @@ impl Job for Runner {
                 return self.leave();
             }
             let Some(node) = next.take().or_else(|| self.next()) else { break };
-            let outcome = state.compute(node as usize, None);
+            let span = state.span_of(node as usize);
+            let outcome = span.in_scope(|| state.compute(node as usize, None));
             ended += state.end(node as usize, outcome, &mut ready);
             next = self.spread(&mut ready);
             if slice.is_over() {

@@ -11,12 +11,13 @@ use std::time::Duration;
 use millstream_base::{Error, Kind, Origin, Result};
 use tracing::{Instrument, Span};
 
+use super::begin::Begin;
 use super::crew;
 use super::finished::Finished;
 use super::plan::{NodeWork, Output, Plan};
 use super::state::State;
 use crate::set::Set;
-use crate::task::{BoxFuture, span_of};
+use crate::task::BoxFuture;
 
 /// A graph under way. Dropping it drops the futures of its nodes; computations see their token cancelled.
 #[must_use = "a graph does nothing unless it is awaited"]
@@ -31,7 +32,6 @@ pub struct GraphRun {
     ended: usize,
     /// Until it begins.
     input: Option<Output>,
-    span: Option<Span>,
     /// By a record, or by a subscriber of spans.
     is_watched: bool,
     is_over: bool,
@@ -40,9 +40,18 @@ pub struct GraphRun {
 impl GraphRun {
     pub(super) fn new(plan: Arc<Plan>, input: Output, is_recorded: bool) -> Self {
         let state = State::new(plan, is_recorded);
-        let (set, input, span) = (Set::new(), Some(input), None);
+        let is_watched = is_recorded || !state.span.is_disabled();
         let (ready, fresh) = (VecDeque::new(), Vec::new());
-        Self { state, set, ready, fresh, ended: 0, input, span, is_watched: is_recorded, is_over: false }
+        Self {
+            state,
+            set: Set::new(),
+            ready,
+            fresh,
+            ended: 0,
+            input: Some(input),
+            is_watched,
+            is_over: false,
+        }
     }
 
     fn begin(&mut self, input: Output) {
@@ -60,8 +69,8 @@ impl GraphRun {
         let state = &self.state;
         let future = match &state.plan.nodes[index] {
             NodeWork::Compute(queue, _) => return crew::add(state, *queue, index as u32), // as they were counted
-            NodeWork::Future(begin) => watched(state, index, begin.future(&state.outputs)),
-            _ => Box::pin(with_care(state.clone(), index)),
+            NodeWork::Future(begin) => watched(state, index, &**begin),
+            _ => Box::pin(with_care(state.clone(), index).instrument(state.span_of(index))),
         };
         if let Some(outcome) = self.set.poll_first(index, future) {
             self.end(index, outcome);
@@ -133,11 +142,9 @@ impl Future for GraphRun {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
         let this = &mut *self;
         assert!(!this.is_over, "a graph is not to be polled after it has ended");
-        let name = &this.state.plan.name;
-        let span = this.span.get_or_insert_with(|| tracing::debug_span!("graph", flow = %name)).clone();
+        let span = this.state.span.clone();
         let _entered = span.enter();
         if let Some(input) = this.input.take() {
-            this.is_watched |= !span.is_disabled();
             this.begin(input);
         }
         if this.poll_nodes(cx).is_pending() {
@@ -163,10 +170,17 @@ impl fmt::Debug for GraphRun {
     }
 }
 
-fn watched(state: &Arc<State>, index: usize, future: BoxFuture<Result<Output>>) -> BoxFuture<Result<Output>> {
-    let node = &state.plan.details[index];
-    let span = span_of(&state.plan.name, &node.name, node.kind);
-    let future = if span.is_disabled() { future } else { Box::pin(future.instrument(span)) };
+fn watched(state: &Arc<State>, index: usize, begin: &dyn Begin) -> BoxFuture<Result<Output>> {
+    let span = state.span_of(index);
+    let future = recorded(state, index, span.in_scope(|| begin.future(&state.outputs)));
+    if span.is_disabled() { future } else { Box::pin(future.instrument(span)) }
+}
+
+fn recorded(
+    state: &Arc<State>,
+    index: usize,
+    future: BoxFuture<Result<Output>>,
+) -> BoxFuture<Result<Output>> {
     let Some(recorder) = state.recorder.clone() else { return future };
     let state = state.clone();
     Box::pin(async move {
@@ -199,11 +213,11 @@ async fn once(state: &Arc<State>, index: usize) -> Result<Output> {
     match &state.plan.nodes[index] {
         NodeWork::Input => Err(Error::invalid("an input does nothing")),
         NodeWork::Future(begin) | NodeWork::FutureWithCare(begin) => {
-            watched(state, index, begin.future(&state.outputs)).await
+            recorded(state, index, begin.future(&state.outputs)).await
         }
         NodeWork::Compute(queue, _) | NodeWork::ComputeWithCare(queue, _) => {
-            let (state, queue) = (state.clone(), &state.plan.queues[*queue as usize]);
-            queue.run_with(move |token| state.compute(index, Some(token))).await.flatten()
+            let (state, span, queue) = (state.clone(), Span::current(), &state.plan.queues[*queue as usize]);
+            queue.run_with(move |token| span.in_scope(|| state.compute(index, Some(token)))).await.flatten()
         }
     }
 }

@@ -16,12 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use millstream_base::{Error, Result};
+use tracing::Span;
 
 use super::crew::Crew;
 use super::finished::Fate;
 use super::plan::{Edge, EdgeKind, OnFailure, Output, Plan};
 use crate::record::Recorder;
-use crate::task::in_flow;
+use crate::task::{in_flow, span_of};
 
 /// What the nodes of a run have given so far.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) struct State {
     /// One for each queue.
     pub(super) crews: Box<[Crew]>,
     inbox: Mutex<Inbox>,
+    pub(super) span: Span,
     pub(super) recorder: Option<Recorder>,
 }
 
@@ -133,9 +135,16 @@ impl State {
             has_gaps: AtomicBool::new(false),
             crews: plan.queues.iter().map(Crew::new).collect(),
             inbox: Mutex::default(),
+            span: tracing::debug_span!("graph", flow = %plan.name),
             recorder: is_recorded.then(|| Recorder::new(plan.name.clone())),
             plan,
         })
+    }
+
+    /// The span of a node.
+    pub(super) fn span_of(&self, index: usize) -> Span {
+        let node = &self.plan.details[index];
+        span_of(&self.span, &self.plan.name, &node.name, node.kind)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {

@@ -12,16 +12,18 @@ use std::task::{Context as Cx, Waker};
 
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::Queue;
+use tracing::Span;
 
 use super::{Step, StepWork};
-use crate::Task;
-use crate::task::Name;
+use crate::task::{Name, span_of};
+use crate::{Task, TaskKind};
 
 /// What the steps of a series share. Clones are the same; it derefs to the context that the series was made with.
 pub struct Context<C>(pub(super) Arc<Shared<C>>);
 
 pub(super) struct Shared<C> {
     pub(super) name: Name,
+    pub(super) span: Span,
     context: C,
     is_cancelled: AtomicBool,
     state: Mutex<State<C>>,
@@ -90,8 +92,14 @@ impl<C> Context<C> {
 
 impl<C> Shared<C> {
     pub(super) fn new(name: Name, context: C, steps: VecDeque<Step<C>>) -> Arc<Self> {
+        let span = tracing::debug_span!("series", flow = %name);
         let state = Mutex::new(State { steps, is_over: false, reason: None, waker: None });
-        Arc::new(Self { name, context, is_cancelled: AtomicBool::new(false), state })
+        Arc::new(Self { name, span, context, is_cancelled: AtomicBool::new(false), state })
+    }
+
+    /// The span of a step.
+    pub(super) fn span_of(&self, name: &str, kind: TaskKind) -> Span {
+        span_of(&self.span, &self.name, name, kind)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {

@@ -15,7 +15,7 @@ use super::{Compute, Context, OnEnd, Series, Step, StepWork, Value, typed};
 use crate::TaskKind;
 use crate::record::Recorder;
 use crate::slice::Slice;
-use crate::task::{Name, called, contained, in_flow, outcome, span_of};
+use crate::task::{Name, called, contained, in_flow, outcome};
 
 /// A series under way.
 #[must_use = "a series does nothing unless it is awaited"]
@@ -70,8 +70,8 @@ impl<T, C> fmt::Debug for Run<T, C> {
 
 async fn start<T: Send + 'static, C: Send + Sync + 'static>(series: Series<T, C>) -> Result<T> {
     let Series { name, steps, context, on_end, recorder, .. } = series;
-    let span = tracing::debug_span!("series", flow = %name);
     let shared = Shared::new(name, context, steps);
+    let span = shared.span.clone();
     let mut end = End { on_end, shared };
     let outcome = drive(&end.shared, recorder).instrument(span).await.map(typed);
     end.tell(&outcome);
@@ -121,7 +121,7 @@ async fn drive<C: Send + Sync + 'static>(
                 let open = recorder.as_ref().map(|recorder| recorder.open(&name, kind));
                 let context = Context(shared.clone());
                 let step = outcome(called(|| start(context, value)));
-                let outcome = or_cancelled(shared, step.instrument(span_of(&shared.name, &name, kind))).await;
+                let outcome = or_cancelled(shared, step.instrument(shared.span_of(&name, kind))).await;
                 open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
                 // Steps that never wait must not keep the worker.
                 tokio::task::coop::consume_budget().await;
@@ -165,7 +165,7 @@ impl<C> Steps<C> {
         let mut slice = Slice::begin();
         loop {
             let open = recorder.as_ref().map(|recorder| recorder.open(&name, TaskKind::Compute));
-            let span = span_of(&shared.name, &name, TaskKind::Compute);
+            let span = shared.span_of(&name, TaskKind::Compute);
             let outcome = span.in_scope(|| called(|| work(&context, value, token)).flatten());
             open.into_iter().for_each(|open| open.close(outcome.as_ref().err()));
             value = outcome.map_err(|error| in_flow(error, &shared.name, &name))?;

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use millstream_base::{Error, Result};
+use tracing::Instrument;
 
 use crate::task::{called, outcome};
 use crate::{Task, TaskKind};
@@ -59,7 +60,12 @@ impl<T: Send + 'static> Task<T> {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         Self::new(name, kind, async move {
-            let mut tries = vec![Box::pin(outcome(called(|| attempt(1))))];
+            let mut attempt = |number| {
+                let span = tracing::debug_span!("attempt", attempt = number);
+                let made = span.in_scope(|| called(|| attempt(number)));
+                Box::pin(outcome(made).instrument(span))
+            };
+            let mut tries = vec![attempt(1)];
             let mut begun = 1;
             let mut last: Option<Error> = None;
             let mut delay = pin!(millstream_runtime::sleep(hedge.delay));
@@ -86,7 +92,7 @@ impl<T: Send + 'static> Task<T> {
                         return Poll::Pending;
                     }
                     begun += 1;
-                    tries.push(Box::pin(outcome(called(|| attempt(begun)))));
+                    tries.push(attempt(begun));
                     delay.set(millstream_runtime::sleep(hedge.delay));
                 }
             })

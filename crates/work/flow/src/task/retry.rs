@@ -77,7 +77,8 @@ impl Retry {
         let mut number = 1;
         loop {
             let span = tracing::debug_span!("attempt", attempt = number);
-            match outcome(called(|| attempt(number))).instrument(span).await {
+            let made = span.in_scope(|| called(|| attempt(number)));
+            match outcome(made).instrument(span).await {
                 Err(error) if number < self.times && (self.when)(&error) => {
                     tracing::debug!(%error, attempt = number, "tries again");
                     millstream_runtime::sleep(part_of(self.longest_wait(number))).await;
