@@ -13,6 +13,7 @@
 
 mod graph;
 pub mod meet;
+mod new_waker;
 mod parallel;
 mod picture;
 mod record;

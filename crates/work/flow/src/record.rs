@@ -111,7 +111,7 @@ impl Record {
         &self.flow
     }
 
-    /// What ran, in the order in which it ended, and nodes of a graph that never began.
+    /// What ran, in the order in which it ended, and what never began: nodes of a graph, the last steps of a series.
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
@@ -173,6 +173,8 @@ struct State {
     /// The place of each node that has ended.
     places: HashMap<usize, usize>,
     workers: Vec<Arc<str>>,
+    /// Steps that will not begin.
+    left: Vec<(Name, TaskKind)>,
 }
 
 /// A span under way. Dropped, it was cancelled.
@@ -192,7 +194,7 @@ impl Recorder {
     pub(crate) fn open(&self, name: &Name, kind: TaskKind) -> Open {
         let begun = self.0.begun.elapsed();
         let mut state = self.lock();
-        let after: Vec<_> = state.spans.len().checked_sub(1).into_iter().collect();
+        let after = state.last();
         let mut span = state.span_after(name, kind, after);
         span.worker = state.worker();
         (span.ready, span.begun, span.ended) = (span.ready.min(begun), begun, begun);
@@ -216,6 +218,11 @@ impl Recorder {
         Open { recorder: self.clone(), number: Some(state.insert(span, Some(index))) }
     }
 
+    /// This step of a series will not begin.
+    pub(crate) fn leave(&self, name: &Name, kind: TaskKind) {
+        self.lock().left.push((name.clone(), kind));
+    }
+
     /// A node of a graph is skipped.
     pub(crate) fn skip(&self, plan: &Plan, index: usize) {
         self.lock().never_begun(plan, index, Ending::Skipped);
@@ -237,9 +244,14 @@ impl Recorder {
         }
     }
 
-    /// What was written. What is under way was cancelled; what it writes from now on is lost.
+    /// What was written, and the steps that were left. What is under way was cancelled; what it writes from now on is lost.
     pub(crate) fn finish(&self) -> Record {
-        let (state, took) = self.take();
+        let (mut state, took) = self.take();
+        for (name, kind) in std::mem::take(&mut state.left) {
+            let after = state.last();
+            let span = state.span_after(&name, kind, after);
+            state.push(span, None);
+        }
         Record { flow: self.0.flow.clone(), spans: state.spans, took }
     }
 
@@ -287,6 +299,11 @@ impl State {
         let new: Arc<str> = name.into();
         self.workers.push(new.clone());
         new
+    }
+
+    /// The place of the last span, if there is one.
+    fn last(&self) -> Vec<usize> {
+        self.spans.len().checked_sub(1).into_iter().collect()
     }
 
     /// A span that never begins, where the last of these ended.

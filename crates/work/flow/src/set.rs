@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use millstream_base::Result;
 
+use crate::new_waker::NewWaker;
 use crate::task::{BoxFuture, contained};
 
 /// Futures, each with a key; their outcomes come in the order in which they end. A panic is an error.
@@ -151,25 +152,16 @@ impl<T> Set<T> {
 
     /// Takes over whom was woken; if nobody was, leaves the waker. Was anybody?
     fn fetch(&mut self, cx: &Context<'_>) -> bool {
-        let mut parent = None;
+        let mut new = NewWaker::default();
         loop {
             let mut woken = self.shared.lock();
             if !woken.indexes.is_empty() {
                 self.batch.extend(woken.indexes.drain(..));
-                drop(woken);
                 return true;
             }
-            if woken.parent.as_ref().is_some_and(|parent| parent.will_wake(cx.waker())) {
+            if new.put(woken, |woken| &mut woken.parent, cx) {
                 return false;
             }
-            if let Some(new) = parent.take() {
-                let old = woken.parent.replace(new);
-                drop(woken);
-                drop(old);
-                return false;
-            }
-            drop(woken);
-            parent = Some(cx.waker().clone());
         }
     }
 

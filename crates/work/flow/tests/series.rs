@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use live::{Count, Live, failure, kind};
 use millstream_base::{Kind, Result};
-use millstream_flow::{Context, Ending, Series, Task, TaskKind};
+use millstream_flow::{Context, Ending, Series, Span, Task, TaskKind};
 
 const MS: Duration = Duration::from_millis(1);
 const OTHER: TaskKind = TaskKind::Other;
@@ -321,7 +321,8 @@ async fn record_has_spans_in_order_with_their_ends() {
         [
             ("one", TaskKind::Network, Ending::Done),
             ("two", TaskKind::File, Ending::Done),
-            ("three", OTHER, Ending::Failed)
+            ("three", OTHER, Ending::Failed),
+            ("four", OTHER, Ending::Cancelled)
         ]
     );
     for (at, span) in spans.iter().enumerate() {
@@ -330,6 +331,7 @@ async fn record_has_spans_in_order_with_their_ends() {
         assert!(before.is_none_or(|before| spans[before].ended <= span.begun), "{at}");
         assert_eq!(span.after, before.into_iter().collect::<Vec<_>>());
     }
+    assert_eq!(spans.iter().map(Span::has_begun).collect::<Vec<_>>(), [true, true, true, false]);
     assert_eq!(record.critical_path(), [0, 1, 2]);
 }
 

@@ -21,6 +21,7 @@ use tracing::Span;
 use super::crew::Crew;
 use super::finished::Fate;
 use super::plan::{Edge, EdgeKind, OnFailure, Output, Plan};
+use crate::new_waker::NewWaker;
 use crate::record::Recorder;
 use crate::task::{in_flow, span_of};
 
@@ -309,7 +310,7 @@ impl State {
 
     /// Takes what the run is to begin; if that is nothing and there is no end yet, leaves the waker. Is there anything to do?
     pub(super) fn receive(&self, into: &mut VecDeque<usize>, cx: &Context<'_>) -> bool {
-        let mut new = None;
+        let mut new = NewWaker::default();
         loop {
             let mut inbox = self.lock();
             if !inbox.ready.is_empty() {
@@ -319,17 +320,9 @@ impl State {
             if self.is_over() || self.is_cancelled() {
                 return true;
             }
-            if inbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            if new.put(inbox, |inbox| &mut inbox.waker, cx) {
                 return false;
             }
-            if let Some(new) = new.take() {
-                let old = inbox.waker.replace(new);
-                drop(inbox);
-                drop(old);
-                return false;
-            }
-            drop(inbox);
-            new = Some(cx.waker().clone());
         }
     }
 

@@ -15,6 +15,7 @@ use millstream_runtime::Queue;
 use tracing::Span;
 
 use super::{Step, StepWork};
+use crate::new_waker::NewWaker;
 use crate::task::{Name, span_of};
 use crate::{Task, TaskKind};
 
@@ -124,19 +125,20 @@ impl<C> Shared<C> {
         if is_same { state.steps.pop_front() } else { None }
     }
 
-    /// It is over; drops what is left.
-    pub(super) fn end(&self) {
-        let left = {
+    /// It is over. Gives the steps that are left.
+    pub(super) fn end(&self) -> VecDeque<Step<C>> {
+        let (steps, waker) = {
             let mut state = self.lock();
             state.is_over = true;
             (std::mem::take(&mut state.steps), state.waker.take())
         };
-        drop(left);
+        drop(waker);
+        steps
     }
 
     /// The error, if it was cancelled; else the run is woken when it is. An error is given once.
     pub(super) fn cancelled(&self, cx: Option<&Cx<'_>>) -> Option<Error> {
-        let mut new = None;
+        let mut new = NewWaker::default();
         loop {
             let mut state = self.lock();
             if self.is_cancelled.load(SeqCst) {
@@ -144,17 +146,9 @@ impl<C> Shared<C> {
                 return Some(cancelled(&self.name, &reason));
             }
             let cx = cx?;
-            if state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            if new.put(state, |state| &mut state.waker, cx) {
                 return None;
             }
-            if let Some(new) = new.take() {
-                let old = state.waker.replace(new);
-                drop(state);
-                drop(old);
-                return None;
-            }
-            drop(state);
-            new = Some(cx.waker().clone());
         }
     }
 }

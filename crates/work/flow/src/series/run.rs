@@ -72,8 +72,8 @@ async fn start<T: Send + 'static, C: Send + Sync + 'static>(series: Series<T, C>
     let Series { name, steps, context, on_end, recorder, .. } = series;
     let shared = Shared::new(name, context, steps);
     let span = shared.span.clone();
-    let mut end = End { on_end, shared };
-    let outcome = drive(&end.shared, recorder).instrument(span).await.map(typed);
+    let mut end = End { on_end, shared, recorder };
+    let outcome = drive(&end.shared, &end.recorder).instrument(span).await.map(typed);
     end.tell(&outcome);
     outcome
 }
@@ -82,11 +82,19 @@ async fn start<T: Send + 'static, C: Send + Sync + 'static>(series: Series<T, C>
 struct End<T, C> {
     on_end: Option<OnEnd<T>>,
     shared: Arc<Shared<C>>,
+    recorder: Option<Recorder>,
 }
 
 impl<T, C> End<T, C> {
+    /// Drops the steps that are left.
+    fn close(&self) {
+        for step in self.shared.end() {
+            self.recorder.iter().for_each(|recorder| recorder.leave(&step.name, step.kind));
+        }
+    }
+
     fn tell(&mut self, outcome: &Result<T>) {
-        self.shared.end();
+        self.close();
         if let Some(on_end) = self.on_end.take()
             && let Err(error) = called(|| on_end(outcome))
         {
@@ -101,14 +109,14 @@ impl<T, C> Drop for End<T, C> {
             let text = format!("series {} was dropped under way", self.shared.name);
             self.tell(&Err(Error::new(Kind::Cancelled, Origin::Caller, text)));
         } else {
-            self.shared.end();
+            self.close();
         }
     }
 }
 
 async fn drive<C: Send + Sync + 'static>(
     shared: &Arc<Shared<C>>,
-    recorder: Option<Recorder>,
+    recorder: &Option<Recorder>,
 ) -> Result<Value> {
     let mut value: Value = Box::new(());
     loop {
