@@ -44,14 +44,18 @@ fn main() {
         });
         // With tokio's budget, a set of so many would poll all that are ready again and again: minutes.
         row("tokio_set", &|share| {
-            on_tokio(&tokio, share, |seed, share| unconstrained(tokio_set(seed, share)))
+            on_tokio(&tokio, share, |seed, share| unconstrained(set(seed, share, tokio::time::sleep)))
         });
-        row("ours_set", &|share| on_engine(&engine, share, async |seed, share| our_set(seed, share).await));
+        row("ours_set", &|share| {
+            on_engine(&engine, share, async |seed, share| set(seed, share, millstream_runtime::sleep).await)
+        });
         row("tokio_cancelled", &|share| {
-            on_tokio(&tokio, share, |seed, share| unconstrained(tokio_cancelled(seed, share)))
+            on_tokio(&tokio, share, |seed, share| unconstrained(cancelled(seed, share, tokio::time::sleep)))
         });
         row("ours_cancelled", &|share| {
-            on_engine(&engine, share, async |seed, share| our_cancelled(seed, share).await)
+            on_engine(&engine, share, async |seed, share| {
+                cancelled(seed, share, millstream_runtime::sleep).await
+            })
         });
         // The first warms up.
         if round > 0 {
@@ -123,95 +127,66 @@ where
 }
 
 async fn tokio_tasks(seed: u64, share: u64) -> Instant {
-    let mut batch = Batch::begin();
-    let (count, mut all_done) = Count::new(share);
-    for (span, number) in spans(seed).zip(1..=share) {
-        let count = count.clone();
-        batch.note(span);
+    tasks(seed, share, |span, count| {
         tokio::spawn(async move {
             tokio::time::sleep(span).await;
             count.down();
         });
-        batch.end(number).await;
-    }
-    all_done.changed().await.expect("it is kept");
-    batch.last
+    })
+    .await
 }
 
 async fn tokio_local_tasks(seed: u64, share: u64) -> Instant {
-    let mut batch = Batch::begin();
-    let (count, mut all_done) = Count::new(share);
-    for (span, number) in spans(seed).zip(1..=share) {
-        let count = count.clone();
-        batch.note(span);
+    tasks(seed, share, |span, count| {
         tokio::task::spawn_local(async move {
             tokio::time::sleep(span).await;
             count.down();
         });
-        batch.end(number).await;
-    }
-    all_done.changed().await.expect("it is kept");
-    batch.last
+    })
+    .await
 }
 
 async fn our_joinable_tasks(seed: u64, share: u64) -> Instant {
-    let mut batch = Batch::begin();
-    let (count, mut all_done) = Count::new(share);
-    for (span, number) in spans(seed).zip(1..=share) {
-        let count = count.clone();
-        batch.note(span);
+    tasks(seed, share, |span, count| {
         drop(spawn_local(async move {
             millstream_runtime::sleep(span).await;
             count.down();
         }));
-        batch.end(number).await;
-    }
-    all_done.changed().await.expect("it is kept");
-    batch.last
+    })
+    .await
 }
 
 async fn our_tasks(seed: u64, share: u64) -> Instant {
-    let mut batch = Batch::begin();
     let (worker, label) = (Worker::current().expect("it is one"), Label::new("a timer"));
-    let (count, mut all_done) = Count::new(share);
-    for (span, number) in spans(seed).zip(1..=share) {
-        let count = count.clone();
-        batch.note(span);
+    tasks(seed, share, |span, count| {
         worker.start(label, async move {
             millstream_runtime::sleep(span).await;
             count.down();
         });
+    })
+    .await
+}
+
+/// A task each.
+async fn tasks(seed: u64, share: u64, start: impl Fn(Duration, Arc<Count>)) -> Instant {
+    let mut batch = Batch::begin();
+    let (count, mut all_done) = Count::new(share);
+    for (span, number) in spans(seed).zip(1..=share) {
+        batch.note(span);
+        start(span, count.clone());
         batch.end(number).await;
     }
     all_done.changed().await.expect("it is kept");
     batch.last
 }
 
-async fn tokio_set(seed: u64, share: u64) -> Instant {
+/// Many in one task.
+async fn set<S: Future<Output = ()>>(seed: u64, share: u64, sleep: impl Fn(Duration) -> S) -> Instant {
     let mut batch = Batch::begin();
     let mut set = FuturesUnordered::new();
     for (span, number) in spans(seed).zip(1..=share) {
         batch.note(span);
-        set.push(tokio::time::sleep(span));
-        if number.is_multiple_of(BATCH) {
-            poll_fn(|cx| {
-                while let Poll::Ready(Some(())) = set.poll_next_unpin(cx) {}
-                Poll::Ready(())
-            })
-            .await;
-        }
-        batch.end(number).await;
-    }
-    while set.next().await.is_some() {}
-    batch.last
-}
-
-async fn our_set(seed: u64, share: u64) -> Instant {
-    let mut batch = Batch::begin();
-    let mut set = FuturesUnordered::new();
-    for (span, number) in spans(seed).zip(1..=share) {
-        batch.note(span);
-        set.push(millstream_runtime::sleep(span));
+        set.push(sleep(span));
         if number.is_multiple_of(BATCH) {
             poll_fn(|cx| {
                 while let Poll::Ready(Some(())) = set.poll_next_unpin(cx) {}
@@ -226,17 +201,9 @@ async fn our_set(seed: u64, share: u64) -> Instant {
 }
 
 /// Made, begun and given up: what becomes of most timeouts.
-async fn tokio_cancelled(seed: u64, share: u64) -> Instant {
+async fn cancelled<S: Future<Output = ()>>(seed: u64, share: u64, sleep: impl Fn(Duration) -> S) -> Instant {
     for (span, _) in spans(seed).zip(0..share) {
-        let mut sleep = pin!(tokio::time::sleep(span + ANY));
-        poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_ready())).await;
-    }
-    Instant::now()
-}
-
-async fn our_cancelled(seed: u64, share: u64) -> Instant {
-    for (span, _) in spans(seed).zip(0..share) {
-        let mut sleep = pin!(millstream_runtime::sleep(span + ANY));
+        let mut sleep = pin!(sleep(span + ANY));
         poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_ready())).await;
     }
     Instant::now()
