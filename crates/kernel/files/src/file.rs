@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::handle::{Handle, failed};
 use crate::inline::{self, INLINE_BYTES_MOST};
 use crate::operation::{Answer, Operation, Progress, Wish, Work};
+use crate::replacement::Candidate;
 use crate::stats::{Backend, Outcome};
 use crate::work::{Fill, FillMany, Sync, Write, WriteMany};
 use crate::{Files, Reader, Writer};
@@ -44,6 +45,10 @@ pub struct File(Arc<Handle>);
 impl File {
     pub(crate) fn new(files: Files, file: std::fs::File, path: PathBuf, is_direct: bool) -> Self {
         Self(Arc::new(Handle::new(files, file, path, is_direct)))
+    }
+
+    pub(crate) fn of_candidate(candidate: Arc<Candidate>, file: std::fs::File, path: PathBuf) -> Self {
+        Self(Arc::new(Handle::of_candidate(candidate, file, path)))
     }
 
     /// The path it was opened by.

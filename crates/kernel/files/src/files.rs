@@ -16,7 +16,7 @@ use crate::options::{Backend as Wanted, Options};
 use crate::replace::{self, Stopped};
 use crate::ring::Rings;
 use crate::stats::{Backend, Outcome, Stats};
-use crate::{File, OpenOptions, Reader};
+use crate::{File, OpenOptions, Reader, Replacement};
 
 /// An engine's way to files. Clones share their limits; none keeps the engine alive.
 ///
@@ -226,6 +226,19 @@ impl Files {
         replaced.map_err(|Stopped { step, error }| failed(&path, step, error))
     }
 
+    /// A new file for `path` that is written in chunks and takes the place of the one there, if there is one, when it is finished: what
+    /// [`replace`](Self::replace) does with bytes that are not all there at once.
+    ///
+    /// A file `.millstream-*.tmp` is made in the same folder, with the permissions that the old one has now.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn replacement(&self, path: impl Into<PathBuf>) -> Result<Replacement> {
+        Replacement::begin(self, path.into()).await
+    }
+
     /// The bytes of the file at `path` in chunks, for a body.
     ///
     /// Dropping the future changes nothing.
@@ -238,6 +251,11 @@ impl Files {
 
     pub(crate) fn stats(&self) -> &Stats {
         &self.0.stats
+    }
+
+    /// The one whose threads block.
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.0.workers[0]
     }
 
     pub(crate) fn is_inline(&self) -> bool {
@@ -266,7 +284,7 @@ impl Files {
     pub(crate) fn submit(&self, backend: Backend, operation: Box<dyn Operate>) {
         match (backend, &self.0.rings) {
             (Backend::Ring, Some(rings)) => rings.submit(self.0.engine, operation),
-            _ => run_on_thread(Some(&self.0.workers[0]), operation),
+            _ => run_on_thread(Some(self.worker()), move || work_off(operation)),
         }
     }
 
@@ -282,7 +300,7 @@ impl Files {
         let place = self.wait_for(&self.0.threads).await;
         let mut counted = Counted(self.0.stats.clone(), Outcome::Unwanted);
         counted.0.begin();
-        let engine = self.0.workers[0].engine().ok_or_else(|| io::Error::from(Errno::CANCELED))?;
+        let engine = self.worker().engine().ok_or_else(|| io::Error::from(Errno::CANCELED))?;
         let called = engine.blocking(move || {
             let result = call();
             counted.1 = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
@@ -306,10 +324,10 @@ impl Drop for Counted {
     }
 }
 
-/// Where the engine has ended the operation is dropped, and says so.
-pub(crate) fn run_on_thread(worker: Option<&Worker>, operation: Box<dyn Operate>) {
+/// Where the engine has ended the work is dropped; an operation says so then.
+pub(crate) fn run_on_thread(worker: Option<&Worker>, work: impl FnOnce() + Send + 'static) {
     if let Some(engine) = worker.and_then(Worker::engine) {
-        drop(engine.blocking(move || work_off(operation)));
+        drop(engine.blocking(work));
     }
 }
 

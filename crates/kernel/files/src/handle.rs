@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use millstream_base::{Error, Kind, Origin};
@@ -9,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::Files;
 use crate::operation::Step;
+use crate::replacement::Candidate;
 use crate::stats::Stats;
 
 /// An open file. Each operation on it holds one more handle, so it is closed after the last of them.
@@ -19,13 +21,21 @@ pub(crate) struct Handle {
     /// What the file system can't do without waiting: reads, writes. Learned by trying.
     waits_to_read: AtomicBool,
     waits_to_write: AtomicBool,
+    /// What this file is to become, or to be removed: behind the file, which is closed first.
+    _candidate: Option<Arc<Candidate>>,
 }
 
 impl Handle {
     /// `is_direct` is a file past the page cache: nothing of it is ever in memory.
     pub(crate) fn new(files: Files, file: fs::File, path: PathBuf, is_direct: bool) -> Self {
         let waits = || AtomicBool::new(is_direct);
-        Self { file, path, files, waits_to_read: waits(), waits_to_write: waits() }
+        Self { file, path, files, waits_to_read: waits(), waits_to_write: waits(), _candidate: None }
+    }
+
+    /// One that keeps its candidate.
+    pub(crate) fn of_candidate(candidate: Arc<Candidate>, file: fs::File, path: PathBuf) -> Self {
+        let files = candidate.files.clone();
+        Self { _candidate: Some(candidate), ..Self::new(files, file, path, false) }
     }
 
     pub(crate) fn file(&self) -> &fs::File {

@@ -1,4 +1,5 @@
-//! Files that keep no worker waiting: [`Files`] opens them, [`File`] reads and writes them at offsets, [`Reader`] and [`Writer`] in chunks.
+//! Files that keep no worker waiting: [`Files`] opens them, [`File`] reads and writes them at offsets, [`Reader`] and [`Writer`] in chunks,
+//! a [`Replacement`] puts a new one in the place of an old one.
 //!
 //! - What lies in memory is done at once, on the caller's thread; what does not, by the worker's ring (io_uring), or by threads where
 //!   the kernel has none ([`Backend`]). The results are the same.
@@ -17,6 +18,7 @@ mod operation;
 mod options;
 mod reader;
 mod replace;
+mod replacement;
 mod ring;
 mod stats;
 mod work;
@@ -29,4 +31,5 @@ pub use files::Files;
 pub use open::OpenOptions;
 pub use options::{Backend, Options};
 pub use reader::Reader;
+pub use replacement::Replacement;
 pub use writer::Writer;

@@ -22,7 +22,7 @@ use millstream_runtime::{Interest, Watch, Worker, spawn_local};
 
 use self::raw::{Landed, Ring};
 use crate::files::run_on_thread;
-use crate::operation::Operate;
+use crate::operation::{Operate, work_off};
 use crate::stats::Backend;
 
 /// The rings of an engine's workers.
@@ -147,7 +147,7 @@ fn close(id: u64) {
 
 fn leave_to_threads(mut operation: Box<dyn Operate>) {
     operation.hand_to(Backend::Pool);
-    run_on_thread(Worker::current().as_ref(), operation);
+    run_on_thread(Worker::current().as_ref(), move || work_off(operation));
 }
 
 impl Driver {
