@@ -3,13 +3,10 @@
 mod kit;
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
-use kit::{BACKENDS, each, each_with, files, pattern};
+use kit::{BACKENDS, WHOLE, each, each_with, files, pattern, polled, until};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Result};
 use millstream_files::{AlignedBuf, Backend, File, Files, OpenOptions, Options};
@@ -17,7 +14,6 @@ use millstream_peers::{Count, Folder};
 use millstream_runtime::{Engine, spawn_local};
 
 const BLOCK: usize = 4096;
-const WHOLE: usize = usize::MAX;
 
 /// A file past the page cache where there is such a thing, so that reads wait for the disk.
 async fn slow_file(files: &Files, folder: &Folder) -> Result<File> {
@@ -29,21 +25,6 @@ async fn slow_file(files: &Files, folder: &Folder) -> Result<File> {
     }
 }
 
-/// Polls a future so many times, others between, then drops it; [`WHOLE`] waits for its end. Its output, if there was one.
-async fn polled<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
-    if times == WHOLE {
-        return Some(future.await);
-    }
-    let mut future = pin!(future);
-    for _ in 0..times {
-        if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-            return Some(output);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
-}
-
 fn gauge(engine: &Engine, name: &str) -> f64 {
     let samples = engine.registry().collect();
     let gauge = samples.iter().find_map(|sample| match sample.value {
@@ -51,15 +32,6 @@ fn gauge(engine: &Engine, name: &str) -> f64 {
         _ => None,
     });
     gauge.expect("it is counted")
-}
-
-/// Waits on a worker, which goes on with its work meanwhile.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < millstream_peers::PATIENCE, "waited in vain: {what}");
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn quiet(files: &Files) {

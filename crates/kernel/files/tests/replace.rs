@@ -2,23 +2,14 @@
 
 mod kit;
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kit::{each, pattern};
+use kit::{each, names, pattern, with_small_disk};
 use millstream_files::Files;
-use millstream_peers::{Folder, Skip, or_skip};
+use millstream_peers::{Folder, or_skip};
 use millstream_runtime::Engine;
-use nix::mount::{MsFlags, mount, umount};
-use nix::sched::{CloneFlags, unshare};
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder).expect("it is there").flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
 
 #[test]
 fn file_is_replaced_with_its_permissions() {
@@ -53,26 +44,6 @@ fn replacement_that_fails_leaves_everything_as_it_was() {
         assert_eq!(std::fs::read(folder.path().join("folder/file")).expect("it is there"), b"old");
         Ok(())
     });
-}
-
-/// Runs `test` with a file system of 1 MiB at the folder, in a mount namespace that ends with it.
-fn with_small_disk(test: impl FnOnce(&Folder) + Send + 'static) -> Result<(), Skip> {
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let inside = move || {
-        unshare(CloneFlags::CLONE_NEWNS)
-            .map_err(|errno| Skip::because(format!("no mount namespace may be made: {errno}")))?;
-        let none = None::<&str>;
-        let failed = |errno| Skip::because(format!("nothing may be mounted: {errno}"));
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(failed)?;
-        let folder = Folder::new();
-        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=1m"))
-            .map_err(failed)?;
-        test(&folder);
-        umount(folder.path()).expect("nobody uses it");
-        Ok(())
-    };
-    let thread = std::thread::Builder::new().name(name).spawn(inside).expect("a thread can be started");
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[test]
