@@ -149,3 +149,59 @@ impl Drop for Candidate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use millstream_peers::{Folder, eventually};
+    use millstream_runtime::Engine;
+
+    use super::*;
+
+    fn made(files: &Files, folder: &Folder) -> (Arc<Candidate>, File, PathBuf) {
+        let made = Candidate::make(files.clone(), &folder.write("a", "old"));
+        let (candidate, file, path) = made.unwrap_or_else(|stopped| panic!("{}", stopped.error));
+        (candidate.clone(), File::of_candidate(candidate, file, path.clone()), path)
+    }
+
+    #[test]
+    fn temporary_is_there_as_long_as_an_operation_is_under_way() {
+        let engine = Engine::builder().workers(1).build().expect("threads can be started");
+        let (folder, files) = (Folder::new(), Files::of(&engine));
+        let (candidate, file, path) = made(&files, &folder);
+        // An operation keeps the file as a clone does.
+        let (kept, weak) = (file.clone(), Arc::downgrade(&candidate));
+        drop((Wanted(candidate), file));
+        assert!(weak.strong_count() == 1 && path.exists());
+        drop(kept);
+        eventually("it is removed", || !path.exists());
+    }
+
+    #[test]
+    fn candidate_given_up_does_not_take_its_place() {
+        let engine = Engine::builder().workers(1).build().expect("threads can be started");
+        let (folder, files) = (Folder::new(), Files::of(&engine));
+        let (candidate, _file, path) = made(&files, &folder);
+        drop(Wanted(candidate.clone()));
+        assert!(candidate.take_place().is_err());
+        let (candidate, _file, other) = made(&files, &folder);
+        let temporary = candidate.temporary.lock().expect("nobody panicked").take().expect("it is there");
+        // Given up while its bytes were brought to the disk.
+        drop(Wanted(candidate.clone()));
+        assert!(temporary.take_place(|| candidate.settle()).is_err());
+        assert!(!path.exists() && !other.exists());
+        assert_eq!(fs::read(folder.path().join("a")).expect("it is there"), b"old");
+    }
+
+    #[test]
+    fn candidate_that_takes_its_place_can_t_be_given_up() {
+        let engine = Engine::builder().workers(1).build().expect("threads can be started");
+        let (folder, files) = (Folder::new(), Files::of(&engine));
+        let (candidate, file, path) = made(&files, &folder);
+        assert!(candidate.take_place().is_ok());
+        // Somebody else's by now.
+        fs::write(&path, "").expect("the folder is ours");
+        drop((Wanted(candidate), file, engine));
+        assert!(path.exists());
+        assert_eq!(fs::read(folder.path().join("a")).expect("it is there"), b"");
+    }
+}
