@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
-use millstream::files::{File, Files};
+use millstream::files::Files;
 use millstream::http::client;
 use millstream::prelude::*;
 
@@ -32,44 +32,29 @@ fn main() -> Result<()> {
     engine.run(async move |engine| {
         let url = options.url.map_or_else(|| own_url(&engine), Ok)?;
         let response = HttpClient::new(&engine).get(&url).send().await?.error_for_status()?;
-        let mut part = to.clone().into_os_string();
-        part.push(".part");
-        let fetched = receive(&engine, response, Path::new(&part), &to).await;
+        let fetched = receive(&engine, response, &to).await;
         eprintln!();
-        if fetched.is_err() {
-            // What is half there is of no use. If it can't be removed, the first error says why.
-            let _ = engine.blocking(move || std::fs::remove_file(part)).await?;
-        }
         println!("{} has {} bytes", to.display(), fetched?);
         Ok(())
     })?
 }
 
-/// Into a file beside it, to the disk, and only then under its name.
-async fn receive(engine: &Engine, mut response: client::Response, part: &Path, to: &Path) -> Result<u64> {
-    let file = Files::of(engine).create(part).await?;
-    let mut writer = file.writer(0);
+/// Into a file beside it, to the disk, and only then under its name. What is half there when it fails is removed.
+async fn receive(engine: &Engine, mut response: client::Response, to: &Path) -> Result<u64> {
+    let mut file = Files::of(engine).replacement(to).await?;
     let (whole, started) = (response.content_length(), Instant::now());
     let (mut bytes, mut shown) = (0, started);
     while let Some(piece) = response.chunk().await? {
         bytes += piece.len() as u64;
-        writer.write(piece).await?;
+        file.write(piece).await?;
         if shown.elapsed() >= Duration::from_millis(100) {
             shown = Instant::now();
             show(bytes, whole, started);
         }
     }
-    writer.finish().await?;
-    file.sync_data().await?;
-    show(bytes, whole, started);
-    rename(engine, file, to).await?;
-    Ok(bytes)
-}
-
-async fn rename(engine: &Engine, file: File, to: &Path) -> Result<()> {
-    let path = to.to_owned();
-    let renamed = engine.blocking(move || std::fs::rename(file.path(), path)).await?;
-    renamed.map_err(|error| Error::io(error).with_target(to.display().to_string()))
+    let size = file.finish().await?;
+    show(size, whole, started);
+    Ok(size)
 }
 
 /// The progress, on a line that is written again and again.
