@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use kit::{BACKENDS, WHOLE, each, each_with, files, pattern, polled, until};
+use kit::{BACKENDS, TakenThread, WHOLE, each, each_with, files, pattern, polled, until};
 use millstream_base::registry::Value;
 use millstream_base::{Kind, Result};
 use millstream_files::{AlignedBuf, Backend, File, Files, OpenOptions, Options};
@@ -133,11 +133,14 @@ fn ten_thousand_are_under_way_at_once() {
 fn places_are_given_in_order_and_none_is_lost() {
     each_with(&Options::default().in_flight(1).threads(1), async |files, folder| {
         let file = slow_file(&files, folder).await?;
-        let ended = Rc::new(RefCell::new(Vec::new()));
+        // All are in line before a thread is done with the first, faster than that is told.
+        let taken = TakenThread::of(&files).await;
+        let (begun, ended) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
         let mut tasks = Vec::new();
         for index in 0..50 {
-            let (file, ended) = (file.clone(), ended.clone());
+            let (file, begun, ended) = (file.clone(), begun.clone(), ended.clone());
             tasks.push(spawn_local(async move {
+                begun.set(begun.get() + 1);
                 let read = file.read_exact_at(AlignedBuf::zeroed(BLOCK), 0);
                 // Some leave the line early.
                 if polled(read, if index % 5 == 1 { 1 } else { WHOLE }).await.is_some() {
@@ -145,6 +148,8 @@ fn places_are_given_in_order_and_none_is_lost() {
                 }
             }));
         }
+        until("all have begun", || begun.get() == 50).await;
+        taken.give_back().await?;
         for task in tasks {
             task.await.expect("it is not cancelled")?;
         }

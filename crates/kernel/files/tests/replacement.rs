@@ -7,10 +7,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use bytes::Bytes;
-use kit::{BACKENDS, each, each_with, files, names, pattern, polled, until, with_small_disk};
+use kit::{BACKENDS, TakenThread, each, each_with, files, names, pattern, polled, until, with_small_disk};
 use millstream_base::{Kind, Result};
 use millstream_files::{Files, Options, Replacement};
-use millstream_peers::{Folder, Gate, or_skip};
+use millstream_peers::{Folder, or_skip};
 use millstream_runtime::{Engine, spawn_local};
 
 /// Longer than what is done at once, so that it leaves the caller's thread.
@@ -181,39 +181,18 @@ fn write_that_was_dropped_makes_finish_fail() {
     });
 }
 
-/// Bytes that keep the thread which asks for them, until a gate opens.
-struct Gated {
-    asked: Gate,
-    given: Gate,
-}
-
-impl AsRef<[u8]> for Gated {
-    fn as_ref(&self) -> &[u8] {
-        self.asked.open();
-        self.given.wait();
-        b"other"
-    }
-}
-
 #[test]
 fn finish_dropped_before_it_renames_leaves_the_old_file() {
     each_with(&Options::default().threads(1), async |files, folder| {
         let path = folder.write("a", "old");
         let replacement = began(&files, &path, 1).await?;
         // The only place on threads is taken: the finish waits behind it.
-        let (asked, given) = (Gate::new(), Gate::new());
-        let (others, gated) = (files.clone(), Gated { asked: asked.clone(), given: given.clone() });
-        let elsewhere = Folder::new();
-        let other = elsewhere.path().join("b");
-        let to = other.clone();
-        let replacing = spawn_local(async move { others.replace(to, gated).await });
-        asked.passed().await;
+        let taken = TakenThread::of(&files).await;
         assert!(polled(replacement.finish(), 10).await.is_none());
         // Needs no place.
         left_alone(&path).await;
-        given.open();
-        replacing.await.expect("it is not cancelled")??;
-        assert_eq!((content(&path), content(&other)), (b"old".to_vec(), b"other".to_vec()));
+        taken.give_back().await?;
+        assert_eq!(content(&path), b"old");
         Ok(())
     });
 }

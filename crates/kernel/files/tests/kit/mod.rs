@@ -10,8 +10,8 @@ use std::task::Poll;
 
 use millstream_base::Result;
 use millstream_files::{Backend, Files, Options};
-use millstream_peers::{Folder, Skip};
-use millstream_runtime::Engine;
+use millstream_peers::{Folder, Gate, Skip};
+use millstream_runtime::{Engine, JoinHandle, spawn_local};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -118,4 +118,42 @@ pub(crate) fn with_small_disk(test: impl FnOnce(&Folder) + Send + 'static) -> st
     };
     let thread = std::thread::Builder::new().name(name).spawn(inside).expect("a thread can be started");
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// A place on threads that nobody else has.
+pub(crate) struct TakenThread {
+    given: Gate,
+    replacing: JoinHandle<Result<Result<()>>>,
+}
+
+impl TakenThread {
+    pub(crate) async fn of(files: &Files) -> Self {
+        let (files, asked, given) = (files.clone(), Gate::new(), Gate::new());
+        let gated = Gated { asked: asked.clone(), given: given.clone() };
+        let replacing = spawn_local(async move {
+            let folder = Folder::new();
+            files.replace(folder.path().join("any"), gated).await
+        });
+        asked.passed().await;
+        Self { given, replacing }
+    }
+
+    pub(crate) async fn give_back(self) -> Result<()> {
+        self.given.open();
+        self.replacing.await.expect("it is not cancelled")?
+    }
+}
+
+/// Bytes that keep the thread which asks for them, until a gate opens.
+struct Gated {
+    asked: Gate,
+    given: Gate,
+}
+
+impl AsRef<[u8]> for Gated {
+    fn as_ref(&self) -> &[u8] {
+        self.asked.open();
+        self.given.wait();
+        b"any"
+    }
 }
