@@ -51,7 +51,7 @@ enum State<T> {
     Gone,
 }
 
-/// A closure that has not run, and the place of its output.
+/// A closure that has not run, and the place of its output. What it gives as an error, its caller gets.
 pub(crate) struct Work<F, T> {
     closure: Mutex<Option<F>>,
     cell: Cell<T>,
@@ -65,7 +65,7 @@ impl<F, T> Work<F, T> {
 
 impl<F, T> Computation for Work<F, T>
 where
-    F: FnOnce(CancelToken<'_>) -> T + Send,
+    F: FnOnce(CancelToken<'_>) -> Result<T> + Send,
     T: Send,
 {
     fn run(&self, queue: &Arc<Shared>) {
@@ -79,7 +79,7 @@ where
         match catch_unwind(AssertUnwindSafe(|| closure(token))) {
             Ok(output) => {
                 queue.counts.ran(Ran::Whole);
-                self.cell.finish(Ok(output));
+                self.cell.finish(output);
             }
             Err(payload) => {
                 queue.counts.ran(Ran::Panicked);

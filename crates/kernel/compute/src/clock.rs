@@ -95,7 +95,7 @@ mod tests {
     use crate::cell::Work;
 
     fn job() -> Arc<dyn Computation> {
-        Work::new(|_: crate::CancelToken<'_>| ())
+        Work::new(|_: crate::CancelToken<'_>| Ok(()))
     }
 
     #[test]

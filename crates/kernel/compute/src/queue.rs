@@ -98,6 +98,15 @@ impl Queue {
         F: FnOnce(CancelToken<'_>) -> T + Send + 'static,
         T: Send + 'static,
     {
+        self.try_run(move |token| Ok(work(token)))
+    }
+
+    /// The same for work that may fail.
+    pub(crate) fn try_run<T, F>(&self, work: F) -> Computing<T>
+    where
+        F: FnOnce(CancelToken<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
         let work = Work::new(work);
         self.enter(work.clone(), Entry::Computation, work)
     }

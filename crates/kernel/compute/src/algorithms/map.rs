@@ -1,9 +1,11 @@
 //! Each for itself, and all to one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::changed;
-use crate::{Computing, Queue};
+use super::{stoppable, stoppable_in_parallel};
+use crate::{CancelToken, Computing, Queue};
 
 /// What `change` makes of each, in order.
 ///
@@ -21,10 +23,12 @@ where
     U: Send + 'static,
     F: FnMut(T) -> U + Send + 'static,
 {
-    queue.run(move || values.into_iter().map(change).collect())
+    stoppable(queue, move |token| {
+        values.into_iter().take_while(move |_| !token.is_cancelled()).map(change).collect()
+    })
 }
 
-/// What `change` makes of each on all threads, in order.
+/// What `change` makes of each on all threads, in order. In a program without unwinding (`panic = "abort"`) it does not stop midway.
 ///
 /// ```
 /// # use millstream_compute::{Compute, algorithms};
@@ -40,7 +44,13 @@ where
     U: Send + 'static,
     F: Fn(T) -> U + Send + Sync + 'static,
 {
-    queue.parallel(move || values.into_par_iter().map(change).collect())
+    stoppable_in_parallel(queue, move |token| {
+        let change = |value| {
+            go_on(token);
+            change(value)
+        };
+        until_stopped(|| values.into_par_iter().map(change).collect())
+    })
 }
 
 /// Those that `is_kept` says yes to, in order.
@@ -53,12 +63,15 @@ where
 /// assert_eq!(even, [2, 4]);
 /// # Ok::<(), millstream_base::Error>(())
 /// ```
-pub fn filter<T, F>(queue: &Queue, values: Vec<T>, is_kept: F) -> Computing<Vec<T>>
+pub fn filter<T, F>(queue: &Queue, mut values: Vec<T>, mut is_kept: F) -> Computing<Vec<T>>
 where
     T: Send + 'static,
     F: FnMut(&T) -> bool + Send + 'static,
 {
-    changed(queue, values, |values| values.retain(is_kept))
+    stoppable(queue, move |token| {
+        values.retain(|value| !token.is_cancelled() && is_kept(value));
+        values
+    })
 }
 
 /// Those that `is_kept` says yes to, asked on all threads, in order.
@@ -76,7 +89,9 @@ where
     T: Send + 'static,
     F: Fn(&T) -> bool + Send + Sync + 'static,
 {
-    queue.parallel(move || values.into_par_iter().filter(is_kept).collect())
+    stoppable_in_parallel(queue, move |token| {
+        values.into_par_iter().filter(|value| !token.is_cancelled() && is_kept(value)).collect()
+    })
 }
 
 /// All joined to one, from the first on; `None` of nothing.
@@ -89,12 +104,14 @@ where
 /// assert_eq!(most, Some(9));
 /// # Ok::<(), millstream_base::Error>(())
 /// ```
-pub fn reduce<T, F>(queue: &Queue, values: Vec<T>, join: F) -> Computing<Option<T>>
+pub fn reduce<T, F>(queue: &Queue, values: Vec<T>, mut join: F) -> Computing<Option<T>>
 where
     T: Send + 'static,
     F: FnMut(T, T) -> T + Send + 'static,
 {
-    queue.run(move || values.into_iter().reduce(join))
+    stoppable(queue, move |token| {
+        values.into_iter().reduce(|left, right| if token.is_cancelled() { left } else { join(left, right) })
+    })
 }
 
 /// All joined to one on all threads; `None` of nothing. Neighbours are joined in any grouping, so `join` must be associative, as sums of
@@ -113,5 +130,30 @@ where
     T: Send + 'static,
     F: Fn(T, T) -> T + Send + Sync + 'static,
 {
-    queue.parallel(move || values.into_par_iter().reduce_with(join))
+    stoppable_in_parallel(queue, move |token| {
+        let join = |left, right| if token.is_cancelled() { left } else { join(left, right) };
+        values.into_par_iter().reduce_with(join)
+    })
+}
+
+/// What a step that is stopped unwinds with.
+struct Stopped;
+
+/// Unwinds where the token says so, for a step that must give something: rayon drops what it has by then, and hands the unwinding on.
+/// Iterators that may end early (`while_some`) collect twice: 10,000,000 trivial steps of
+/// two threads took 64 ms so, 35 as it is, and 32 without asking.
+#[inline]
+fn go_on(token: CancelToken<'_>) {
+    if cfg!(panic = "unwind") && token.is_cancelled() {
+        resume_unwind(Box::new(Stopped));
+    }
+}
+
+/// What `work` gives, or nothing if it was stopped.
+fn until_stopped<T>(work: impl FnOnce() -> Vec<T>) -> Vec<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(output) => output,
+        Err(payload) if payload.is::<Stopped>() => Vec::new(),
+        Err(payload) => resume_unwind(payload),
+    }
 }

@@ -1,6 +1,6 @@
 //! One of each.
 
-use super::changed;
+use super::{changed, stoppable};
 use crate::{Computing, Queue};
 
 /// The first of equal neighbours; of a sorted vector, one of each.
@@ -30,11 +30,14 @@ where
 /// assert_eq!(unique, [10, 20, 12]);
 /// # Ok::<(), millstream_base::Error>(())
 /// ```
-pub fn unique_by_key<T, K, F>(queue: &Queue, values: Vec<T>, mut key: F) -> Computing<Vec<T>>
+pub fn unique_by_key<T, K, F>(queue: &Queue, mut values: Vec<T>, mut key: F) -> Computing<Vec<T>>
 where
     T: Send + 'static,
     K: PartialEq,
     F: FnMut(&T) -> K + Send + 'static,
 {
-    changed(queue, values, move |values| values.dedup_by_key(|value| key(value)))
+    stoppable(queue, move |token| {
+        values.dedup_by(|next, kept| token.is_cancelled() || key(next) == key(kept));
+        values
+    })
 }
