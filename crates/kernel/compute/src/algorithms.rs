@@ -39,13 +39,13 @@ mod unique;
 
 pub use map::{filter, map, par_filter, par_map, par_reduce, reduce};
 pub use order::{merge, merge_by, reverse, rotate_left, rotate_right, shuffle};
-pub use scan::scan;
+pub use scan::{par_scan, scan};
 pub use sort::{
     par_sort, par_sort_by, par_sort_by_key, par_sort_unstable, par_sort_unstable_by,
     par_sort_unstable_by_key, sort, sort_by, sort_by_key, sort_unstable, sort_unstable_by,
     sort_unstable_by_key,
 };
-pub use top_k::{top_k, top_k_by};
+pub use top_k::{par_top_k, par_top_k_by, top_k, top_k_by};
 pub use unique::{unique, unique_by_key};
 
 /// Changes a vector on one thread.
@@ -96,3 +96,12 @@ fn stoppable_in_parallel<T: Send + 'static>(
 fn whole<T>(output: T, token: CancelToken<'_>) -> Result<T> {
     if token.is_cancelled() { Err(stopped()) } else { Ok(output) }
 }
+
+/// The size of a block where a vector is taken in blocks: 1 at least.
+fn block_size(len: usize) -> usize {
+    len.div_ceil(BLOCKS).max(1)
+}
+
+/// A guess: enough for the threads of most machines to end together, and few against the elements. It does not depend on the number of
+/// threads, so that what is joined by blocks is the same everywhere, also in floating point.
+const BLOCKS: usize = 128;

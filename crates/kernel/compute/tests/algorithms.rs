@@ -130,11 +130,35 @@ proptest! {
         };
         let sums: Vec<_> = values.iter().scan(first, step).collect();
         let join = |sum: &u64, n: u32| sum.wrapping_add(u64::from(n));
-        prop_assert_eq!(of(algorithms::scan(queue(), values.clone(), first, join)), sums);
+        prop_assert_eq!(of(algorithms::scan(queue(), values.clone(), first, join)), sums.clone());
+        let wide: Vec<_> = values.iter().copied().map(u64::from).collect();
+        prop_assert_eq!(of(algorithms::par_scan(queue(), wide, first, |a, b| a.wrapping_add(*b))), sums);
         let sums: Vec<_> = values.iter().scan(0, step).collect();
         let mut wide: Vec<_> = values.into_iter().map(u64::from).collect();
         slices::scan(&mut wide, |sum, n| sum.wrapping_add(*n));
         prop_assert_eq!(wide, sums);
+    }
+
+    #[test]
+    fn parallel_scan_joins_in_order(count in 0..600_usize) {
+        // Associative, and its order tells. The blocks are of 2 to 5 elements.
+        let join = |a: &String, b: &String| format!("{a}{b}");
+        let texts: Vec<_> = (0..count).map(|n| format!("{n}.")).collect();
+        let sums = of(algorithms::scan(queue(), texts.clone(), "x".to_owned(), move |a, b| join(a, &b)));
+        prop_assert_eq!(of(algorithms::par_scan(queue(), texts, "x".to_owned(), join)), sums);
+    }
+
+    #[test]
+    fn parallel_top_k_is_the_front_of_the_sorted(values in vec(any::<Pair>(), 0..600), count in 0..700_usize, few in 0..4_usize) {
+        let mut whole = values.clone();
+        whole.sort_by(|a, b| b.cmp(a));
+        for count in [count, few] {
+            let count_kept = count.min(whole.len());
+            prop_assert_eq!(&of(algorithms::par_top_k(queue(), values.clone(), count)), &whole[..count_kept]);
+            let compare = |a: &Pair, b: &Pair| key(a).cmp(&key(b));
+            let ours = of(algorithms::par_top_k_by(queue(), values.clone(), count, compare));
+            prop_assert_eq!(keys(&ours), keys(&of(algorithms::top_k_by(queue(), values.clone(), count, compare))));
+        }
     }
 
     #[test]
@@ -164,6 +188,34 @@ fn every_order_is_as_likely_as_the_other() {
     }
     let off: f64 = counts.values().map(|count| (count - 1000.0).powi(2) / 1000.0).sum();
     assert!(counts.len() == 24 && off < 49.7, "{off}: {counts:?}");
+}
+
+#[test]
+fn parallel_forms_are_right_at_the_borders_of_blocks() {
+    // 128 blocks, of two at least.
+    for len in [0, 1, 2, 3, 127, 128, 129, 255, 256, 257, 383, 384, 385, 12_799, 12_800, 12_801] {
+        let values: Vec<u64> = (0..len).map(|n| n * 7919 % 101).collect();
+        let sums = of(algorithms::scan(queue(), values.clone(), 5, |sum, n| sum + n));
+        assert_eq!(of(algorithms::par_scan(queue(), values.clone(), 5, |sum, n| sum + n)), sums, "{len}");
+        for count in [0, 1, 2, 12, 13, 128, 1600, 1601, usize::MAX] {
+            let largest = of(algorithms::top_k(queue(), values.clone(), count));
+            assert_eq!(
+                of(algorithms::par_top_k(queue(), values.clone(), count)),
+                largest,
+                "{count} of {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn parallel_scan_of_floating_point_is_the_same_in_each_run() {
+    let sums = |threads| {
+        let compute = Compute::new(threads, "sums").expect("threads can be started");
+        let values = (0..10_000).map(|n| 1.0 / f64::from(n + 1)).collect();
+        of(algorithms::par_scan(&compute.queue("sums"), values, 0.1, |sum, n| sum + n))
+    };
+    assert_eq!(sums(1), sums(3));
 }
 
 #[test]

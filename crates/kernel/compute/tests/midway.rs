@@ -186,6 +186,14 @@ fn scan_stops_midway() {
 }
 
 #[test]
+fn par_scan_stops_midway() {
+    stops_midway(|queue, mut values, gate| {
+        let first = values.remove(0);
+        algorithms::par_scan(queue, values, first, move |_, value| gate.pass(value.clone()))
+    });
+}
+
+#[test]
 fn unique_by_key_stops_midway() {
     stops_midway(|queue, values, gate| {
         algorithms::unique_by_key(queue, values, move |value| gate.pass(value.0))

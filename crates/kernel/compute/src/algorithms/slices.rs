@@ -55,13 +55,22 @@ pub fn top_k<T: Ord>(values: &mut [T], count: usize) -> &mut [T] {
 /// assert_eq!(slices::top_k_by(&mut numbers, 2, f64::total_cmp), [2.5, 1.5]);
 /// ```
 pub fn top_k_by<T>(values: &mut [T], count: usize, mut compare: impl FnMut(&T, &T) -> Ordering) -> &mut [T] {
+    let largest = select(values, count, &mut compare);
+    largest.sort_unstable_by(|a, b| compare(b, a));
+    largest
+}
+
+/// The `count` largest in any order, at the front.
+pub(super) fn select<T>(
+    values: &mut [T],
+    count: usize,
+    mut compare: impl FnMut(&T, &T) -> Ordering,
+) -> &mut [T] {
     let count = count.min(values.len());
     if (1..values.len()).contains(&count) {
         values.select_nth_unstable_by(count - 1, |a, b| compare(b, a));
     }
-    let largest = &mut values[..count];
-    largest.sort_unstable_by(|a, b| compare(b, a));
-    largest
+    &mut values[..count]
 }
 
 /// Each becomes what `join` makes of the one before, as it is by then, and of it: sums of all up to it.
