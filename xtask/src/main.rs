@@ -10,22 +10,22 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "\
+fn usage() -> String {
+    format!(
+        "\
 usage: cargo xtask COMMAND
 
   tidy                   check the rules of DESIGN and STYLE that no compiler checks
   test [--no-install]    install missing real peers, run every test, sum up
-  bench http             our HTTP server beside raw epoll, hyper, axum, actix-web and nginx
-  bench http-client      our HTTP client beside raw epoll, hyper-util and reqwest
-  bench memory           memory of idle keep-alive connections
-  bench latency          p99 of quick requests beside slow and computing ones
-  bench load             millstream bench beside wrk
-  bench all              all five
+{}  bench all              all of them
         [--rounds 5]     rounds; the table shows medians
         [--urgent]       measured programs go before all others: for a machine where others work (root)
         [--quick]        short runs, to see that it works; RESULTS.md is left alone
         [--only a,b]     only these servers or clients; RESULTS.md is left alone
-";
+",
+        bench::usage()
+    )
+}
 
 fn main() -> ExitCode {
     match run() {
@@ -47,10 +47,10 @@ fn run() -> Result<ExitCode> {
         ["test", "--no-install"] => test::run(&root, test::Install::Nothing),
         ["bench", rest @ ..] => bench::run(&root, &bench::Options::parse(rest)?),
         ["help" | "--help" | "-h"] => {
-            print!("{USAGE}");
+            print!("{}", usage());
             Ok(ExitCode::SUCCESS)
         }
-        _ => bail!("this is not a command\n{USAGE}"),
+        _ => bail!("this is not a command\n{}", usage()),
     }
 }
 
