@@ -30,7 +30,7 @@ pub use meet::{
     Candidate, Counter, Guard, Held, Lent, Mailbox, MessageQueue, Names, ResourcePool, Selector, Sender,
     Unsent, conditional, mailbox, selector,
 };
-pub use parallel::{Each, Outputs, Parallel};
+pub use parallel::{Each, Iterated, Outputs, Parallel, Source, Streamed};
 pub use record::{Ending, Record, Rows, Span};
 pub use series::{Context, Series};
 pub use task::{Hedge, Retry, Task, TaskKind};

@@ -1,6 +1,7 @@
 //! Tasks at once: all, until the first fails, or until the first succeeds.
 
 mod each;
+mod source;
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use crate::set::Set;
 use crate::{Task, TaskKind};
 
 pub use each::{Each, Outputs};
+pub use source::{Iterated, Source, Streamed};
 
 /// Tasks that run at once, in the task that awaits them; computations among them on the threads of their queues. Dropping what runs
 /// them drops those that have not ended.

@@ -3,15 +3,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn, ready};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::Stream;
 use millstream_base::Result;
 
+use super::source::{Iterated, Source, Streamed};
 use crate::set::Set;
 use crate::task::{BoxFuture, called};
 
-/// Does something with each of any number of items. Items are taken as there is room: memory holds no more than are under way, and in
-/// order no more than as many outputs again.
+/// Does something with each of any number of items, of an iterator or of a stream. Items are taken as there is room: memory holds no more
+/// than are under way, and in order no more than as many outputs again.
 ///
 /// ```
 /// use millstream_flow::Each;
@@ -31,12 +34,32 @@ pub struct Each<I> {
 /// Unless something else is said: as many as keep a few connections busy, and no peer in distress.
 const AT_MOST: usize = 16;
 
-impl<I: Iterator> Each<I> {
+impl<I: Iterator> Each<Iterated<I>> {
     /// These items; 16 at a time.
     pub fn of(items: impl IntoIterator<IntoIter = I>) -> Self {
-        Self { items: items.into_iter(), most: AT_MOST, is_ordered: false }
+        Self { items: Iterated(items.into_iter()), most: AT_MOST, is_ordered: false }
     }
+}
 
+impl<S: Stream + Unpin> Each<Streamed<S>> {
+    /// The items of this stream, as they come; 16 at a time. The stream is asked for the next only when there is room for it, so whoever
+    /// sends into it feels how fast they are worked on.
+    ///
+    /// ```
+    /// use millstream_flow::Each;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// // Outputs are a stream again: what one step gives, the next takes, and each keeps its own limit.
+    /// let doubled = Each::of(1..=4).at_most(2).in_order().run(|number| async move { Ok(number * 2) });
+    /// let texts = Each::of_stream(doubled).in_order().run(|number| async move { Ok(number?.to_string()) });
+    /// assert_eq!(texts.collect().await?, ["2", "4", "6", "8"]);
+    /// # Ok::<(), millstream_base::Error>(()) }).unwrap();
+    /// ```
+    pub fn of_stream(items: S) -> Self {
+        Self { items: Streamed(items), most: AT_MOST, is_ordered: false }
+    }
+}
+
+impl<I: Source> Each<I> {
     /// So many at a time, at least one.
     pub fn at_most(self, most: usize) -> Self {
         Self { most: most.max(1), ..self }
@@ -49,7 +72,7 @@ impl<I: Iterator> Each<I> {
     }
 
     /// What to do with an item. Nothing happens before the outputs are asked for. A panic in `work` is the outcome of that item; one of
-    /// the items' iterator is an outcome too, and ends them.
+    /// the items' iterator or stream is an outcome too, and ends them.
     pub fn run<T, W, F>(self, work: W) -> Outputs<I, W, T>
     where
         W: FnMut(I::Item) -> F,
@@ -62,7 +85,7 @@ impl<I: Iterator> Each<I> {
     }
 }
 
-/// The outcomes of [`Each`]. Dropping it drops what is under way.
+/// The outcomes of [`Each`], which are a stream as well. Dropping it drops what is under way.
 #[must_use = "nothing happens unless the outputs are asked for"]
 pub struct Outputs<I, W, T> {
     /// `None` at its end.
@@ -79,7 +102,7 @@ pub struct Outputs<I, W, T> {
 
 impl<I, W, F, T> Outputs<I, W, T>
 where
-    I: Iterator,
+    I: Source,
     W: FnMut(I::Item) -> F,
     F: Future<Output = Result<T>> + Send + 'static,
     T: Send + 'static,
@@ -117,7 +140,7 @@ where
     /// The next outcome, for whoever polls by hand.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
-            self.begin_more();
+            self.begin_more(cx);
             if let Some(outcome) = self.finished.front_mut().and_then(Option::take) {
                 self.finished.pop_front();
                 self.given += 1;
@@ -128,16 +151,18 @@ where
                     self.finished[number - self.given] = Some(outcome);
                 }
                 Poll::Ready(Some((_, outcome))) => return Poll::Ready(Some(outcome)),
+                // The stream said that it will wake this.
+                Poll::Ready(None) if self.items.is_some() => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    fn begin_more(&mut self) {
+    fn begin_more(&mut self, cx: &mut Context<'_>) {
         // In order `finished` has a place for each that is under way, and for each that has ended out of turn.
         while self.set.len().max(self.finished.len()) < self.most {
-            let Some(future) = self.next_future() else { return };
+            let Some(future) = self.next_future(cx) else { return };
             self.set.insert(self.begun, future);
             self.begun += 1;
             if self.is_ordered {
@@ -146,19 +171,41 @@ where
         }
     }
 
-    /// Of the next item; `None` at the end.
-    fn next_future(&mut self) -> Option<BoxFuture<Result<T>>> {
+    /// Of the next item; `None` at the end, and when that has not come.
+    fn next_future(&mut self, cx: &mut Context<'_>) -> Option<BoxFuture<Result<T>>> {
         let items = self.items.as_mut()?;
-        let made = match called(|| items.next()) {
-            Ok(Some(item)) => called(|| (self.work)(item)),
-            end => {
+        let made = match called(|| items.poll_next(cx)) {
+            Ok(Poll::Ready(Some(item))) => called(|| (self.work)(item)),
+            Ok(Poll::Pending) => return None,
+            Ok(Poll::Ready(None)) => {
                 self.items = None;
-                Err(end.err()?)
+                return None;
+            }
+            Err(panicked) => {
+                self.items = None;
+                Err(panicked)
             }
         };
         Some(made.map_or_else(|error| Box::pin(ready(Err(error))) as BoxFuture<_>, |future| Box::pin(future)))
     }
 }
+
+impl<I, W, F, T> Stream for Outputs<I, W, T>
+where
+    I: Source,
+    W: FnMut(I::Item) -> F,
+    F: Future<Output = Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        Outputs::poll_next(&mut self, cx)
+    }
+}
+
+/// Nothing in it is pinned but the futures, which are boxed.
+impl<I, W, T> Unpin for Outputs<I, W, T> {}
 
 impl<I, W, T> fmt::Debug for Outputs<I, W, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
