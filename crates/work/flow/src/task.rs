@@ -82,8 +82,12 @@ pub struct Task<T> {
     work: Work<T>,
 }
 
-/// The span of a part of a flow, within that of the flow, on whatever thread.
+/// The span of a part of a flow, within that of the flow, on whatever thread; none where the flow has none.
+#[inline]
 pub(crate) fn span_of(within: &Span, flow: &str, name: &str, kind: TaskKind) -> Span {
+    if within.is_disabled() {
+        return Span::none();
+    }
     tracing::debug_span!(parent: within, "task", flow, task = name, kind = kind.name())
 }
 
