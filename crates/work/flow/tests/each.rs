@@ -1,11 +1,11 @@
 //! One task for each item: how many at once, in which order, how far ahead, and what ends it.
 
-mod live;
+mod kit;
 
 use std::future::pending;
 use std::time::Duration;
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, failure, kind};
 use millstream_base::{Error, Kind, Result};
 use millstream_flow::{Each, Task};
 use millstream_runtime::Engine;

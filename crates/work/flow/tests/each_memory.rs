@@ -1,8 +1,8 @@
 //! What a million items take of memory. Alone in its process, as it looks at all of it.
 
-mod live;
+mod kit;
 
-use live::Live;
+use kit::Live;
 use millstream_flow::Each;
 
 /// What it holds of physical memory, in bytes.

@@ -1,12 +1,12 @@
 //! One task for each item of a stream: waiting for items, how far ahead they are asked for, and what ends it.
 
-mod live;
+mod kit;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use live::{Count, Live, kind};
+use kit::{Count, Live, kind};
 use millstream_base::{Error, Kind, Result};
 use millstream_flow::Each;
 use tokio::sync::mpsc::{Receiver, channel};

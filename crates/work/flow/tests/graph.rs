@@ -1,30 +1,21 @@
 //! Graphs: what nodes may depend on, what a failure does, limits, deadlines, tries, and the engine's end.
 
-mod live;
+mod kit;
 
-use std::future::{IntoFuture, pending};
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, block_on, engine, failure, kind};
 use millstream_base::{Kind, Result};
 use millstream_flow::{Ending, Fate, GraphBuilder, Node, OnFailure, Retry, TaskKind};
-use millstream_runtime::{Engine, QueueOptions, WhenFull};
+use millstream_runtime::{QueueOptions, WhenFull};
 use tokio::sync::Notify;
 
 const MS: Duration = Duration::from_millis(1);
 const OTHER: TaskKind = TaskKind::Other;
-
-fn engine(workers: usize) -> Engine {
-    Engine::builder().workers(workers).build().expect("an engine")
-}
-
-fn block_on<T>(future: impl IntoFuture<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(future.into_future())
-}
 
 fn panics<T>(call: impl FnOnce() -> T) -> bool {
     catch_unwind(AssertUnwindSafe(|| drop(call()))).is_err()

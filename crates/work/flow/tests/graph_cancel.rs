@@ -1,6 +1,6 @@
 //! Dropping a graph after each of its events: nothing runs afterwards, and nothing is left.
 
-mod live;
+mod kit;
 
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use live::{Live, One};
+use kit::{Live, One};
 use millstream_base::Result;
 use millstream_flow::{Graph, GraphBuilder, Node, Retry, TaskKind, Token};
 use millstream_runtime::{Engine, Queue};

@@ -1,12 +1,12 @@
 //! Random graphs, run beside a model that does one node after the other.
 
-mod live;
+mod kit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use live::{Live, failure};
+use kit::{Live, failure};
 use millstream_base::{Kind, Result};
 use millstream_flow::{Fate, Finished, Graph, GraphBuilder, Node, OnFailure, Retry, TaskKind};
 use millstream_runtime::{Engine, Queue, QueueOptions};

@@ -1,25 +1,15 @@
 //! Wide and deep graphs, limits on what runs at once, and the record of a run.
 
-mod live;
+mod kit;
 
 use std::collections::HashMap;
-use std::future::IntoFuture;
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, block_on, engine, failure, kind};
 use millstream_base::{Kind, Result};
 use millstream_flow::{Ending, Fate, Graph, GraphBuilder, Node, OnFailure, Span, TaskKind};
-use millstream_runtime::{Engine, Queue, QueueOptions};
+use millstream_runtime::{Queue, QueueOptions};
 
 const OTHER: TaskKind = TaskKind::Other;
-
-fn engine() -> Engine {
-    Engine::builder().workers(2).build().expect("an engine")
-}
-
-fn block_on<T>(future: impl IntoFuture<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(future.into_future())
-}
 
 /// A queue for a node, or none where it is a future.
 type Place<'a> = Option<&'a Queue>;
@@ -59,7 +49,7 @@ fn deep(places: &[Place<'_>], count: usize) -> (Graph<u64>, Node<u64>) {
 
 #[test]
 fn wide_and_deep_graphs_need_no_stack() {
-    let engine = engine();
+    let engine = engine(2);
     let queue = engine.compute("nodes").expect("threads");
     let other = engine.compute("other").expect("threads");
     let serial = engine.compute_with("serial", QueueOptions::default().max_parallel(1)).expect("a new queue");
@@ -83,7 +73,7 @@ fn wide_and_deep_graphs_need_no_stack() {
 
 #[test]
 fn deep_graph_of_skipped_nodes_needs_no_stack() {
-    let engine = engine();
+    let engine = engine(2);
     let queue = engine.compute("nodes").expect("threads");
     for place in [None, Some(&queue)] {
         let mut graph = GraphBuilder::<u64>::new("skipped").on_failure(OnFailure::Continue);
@@ -115,7 +105,7 @@ fn deep_graph_of_skipped_nodes_needs_no_stack() {
 
 #[test]
 fn no_more_run_at_once_than_allowed_in_the_order_in_which_they_became_ready() {
-    let engine = engine();
+    let engine = engine(2);
     let queue = engine.compute("nodes").expect("threads");
     for most in [1, 2, 5] {
         let (live, begun) = (Live::default(), Count::default());
@@ -150,7 +140,7 @@ fn no_more_run_at_once_than_allowed_in_the_order_in_which_they_became_ready() {
 
 #[test]
 fn record_tells_when_each_node_ran() {
-    let engine = engine();
+    let engine = engine(2);
     let queue = engine.compute("nodes").expect("threads");
     for _ in 0..50 {
         let mut graph = GraphBuilder::<()>::new("flow").on_failure(OnFailure::Continue);

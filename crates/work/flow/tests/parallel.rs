@@ -1,12 +1,12 @@
 //! Tasks at once: order, the first error, the first output, what is dropped, and turns for others.
 
-mod live;
+mod kit;
 
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, failure, kind};
 use millstream_base::{Kind, Result};
 use millstream_flow::{Each, Parallel, Task, TaskKind};
 use millstream_runtime::Engine;

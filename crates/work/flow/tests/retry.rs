@@ -1,11 +1,11 @@
 //! Trying again: after errors, and beside a try that is late.
 
-mod live;
+mod kit;
 
 use std::future::{Future, pending};
 use std::time::Duration;
 
-use live::{Count, Live, kind};
+use kit::{Count, Live, kind};
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_flow::{Hedge, Retry, Task, TaskKind};
 use tokio::time::Instant;

@@ -1,13 +1,13 @@
 //! Steps one after the other: what they hand over, how they change the series, and the one telling of its end.
 
-mod live;
+mod kit;
 
 use std::future::{IntoFuture, pending};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, failure, kind};
 use millstream_base::{Kind, Result};
 use millstream_flow::{Context, Ending, Series, Span, Task, TaskKind};
 

@@ -1,27 +1,17 @@
 //! Steps that compute: their order over queues, how they follow each other on a thread, and how they are stopped.
 
-mod live;
+mod kit;
 
-use std::future::IntoFuture;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, block_on, engine, failure, kind};
 use millstream_base::Kind;
 use millstream_flow::{Context, Ending, Series, Task, TaskKind};
 use millstream_runtime::{Engine, Queue, QueueOptions};
 
 const OTHER: TaskKind = TaskKind::Other;
-
-fn engine(workers: usize) -> Engine {
-    Engine::builder().workers(workers).build().expect("an engine")
-}
-
-fn block_on<T>(future: impl IntoFuture<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(future.into_future())
-}
 
 fn serial(engine: &Engine, name: &str) -> Queue {
     engine.compute_with(name, QueueOptions::default().max_parallel(1)).expect("a new queue")

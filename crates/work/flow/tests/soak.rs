@@ -1,13 +1,13 @@
 //! Random flows with faults, for `MILLSTREAM_SOAK_SECONDS` (5 unless set): nothing gets stuck, nothing is left, memory stays flat.
 
-mod live;
+mod kit;
 
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use live::{Count, Live, failure};
+use kit::{Count, Live, failure};
 use millstream_base::{Kind, Result};
 use millstream_flow::{Each, GraphBuilder, Hedge, Node, OnFailure, Parallel, Retry, Series, Task, TaskKind};
 use millstream_runtime::{Engine, Queue, QueueOptions, WhenFull};

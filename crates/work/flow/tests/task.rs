@@ -1,12 +1,12 @@
 //! Single tasks: what each way to make or change one does in the end, on a panic, and when it is dropped.
 
-mod live;
+mod kit;
 
 use std::future::{Future, pending, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-use live::{Count, Live, failure, kind};
+use kit::{Count, Live, failure, kind};
 use millstream_base::{Error, Kind, Origin, Result};
 use millstream_flow::{Hedge, Parallel, Retry, Series, Task, TaskKind};
 use tokio::time::Instant;

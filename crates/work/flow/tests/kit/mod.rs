@@ -1,10 +1,12 @@
-//! Things of which one can see how many there are, and errors as tests want them.
+//! What tests of flows share: things of which one can see how many there are, errors as tests want them, and where flows run.
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use millstream_base::{Error, Kind, Origin, Result};
+use millstream_runtime::Engine;
 
 /// Counts what lives, and the most that ever did at once. Clones count the same.
 #[derive(Clone, Debug, Default)]
@@ -70,4 +72,14 @@ pub fn failure(text: &'static str) -> Error {
 /// What kind of error it is; `None` without one.
 pub fn kind<T>(outcome: &Result<T>) -> Option<Kind> {
     outcome.as_ref().err().map(Error::kind)
+}
+
+pub fn engine(workers: usize) -> Engine {
+    Engine::builder().workers(workers).build().expect("an engine")
+}
+
+/// Outside of any engine.
+pub fn block_on<T>(future: impl IntoFuture<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(future.into_future())
 }
