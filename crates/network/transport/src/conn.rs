@@ -139,8 +139,10 @@ impl Conn {
         let mut asked = [PollFd::new(&socket, PollFlags::RDHUP)];
         // An error means that nobody knows better.
         let Ok(1..) = poll(&mut asked, Some(&Timespec::default())) else { return };
-        match rustix::net::sockopt::socket_error(socket) {
-            Ok(Err(errno)) => self.note_error(&errno.into()),
+        // Only with this flag there is an error to ask for.
+        let has_error = asked[0].revents().contains(PollFlags::ERR);
+        match has_error.then(|| rustix::net::sockopt::socket_error(socket)) {
+            Some(Ok(Err(errno))) => self.note_error(&errno.into()),
             _ => self.life.closed_first(ClosedBy::Peer),
         }
     }
