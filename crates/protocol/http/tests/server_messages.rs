@@ -15,6 +15,7 @@ async fn various(request: Request) -> Response {
         "/text" => Response::text("hello"),
         "/empty" => Response::new(StatusCode::OK),
         "/204" => Response::text("never sent").with_status(StatusCode::NO_CONTENT),
+        "/205" => Response::bytes(stream(["never", "sent"])).with_status(StatusCode::RESET_CONTENT),
         "/304" => Response::text("never sent").with_status(StatusCode::NOT_MODIFIED),
         "/stream" => Response::bytes(stream(["ab", "", "cde"])),
         "/sized" => Response::bytes(Body::wrap(http_body_util::Full::new(bytes::Bytes::from("abcde")))),
@@ -45,7 +46,7 @@ fn stream<const N: usize>(pieces: [&'static str; N]) -> Body {
 fn head_is_answered_like_get_without_the_body() {
     let server = Served::start(various);
     let mut conn = server.connect();
-    for path in ["/text", "/empty", "/204", "/304", "/stream", "/sized", "/missing"] {
+    for path in ["/text", "/empty", "/204", "/205", "/304", "/stream", "/sized", "/missing"] {
         conn.send(get(path));
         let to_get = conn.read_response("GET");
         conn.send(get(path).replacen("GET", "HEAD", 1));
@@ -63,6 +64,7 @@ fn bodies_are_framed_by_what_is_known_of_them() {
         ("/text", Some("5"), None, "hello"),
         ("/empty", Some("0"), None, ""),
         ("/204", None, None, ""),
+        ("/205", Some("0"), None, ""),
         ("/304", Some("10"), None, ""),
         ("/sized", Some("5"), None, "abcde"),
         ("/stream", None, Some("chunked"), "abcde"),

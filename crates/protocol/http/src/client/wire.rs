@@ -48,7 +48,6 @@ impl Default for Http1 {
 }
 
 /// A request as it goes out: what frames it is added.
-#[derive(Debug)]
 pub struct WireRequest {
     /// The method.
     pub method: Method,
@@ -205,6 +204,14 @@ impl Sent {
         }
         let is_repeatable = !is_begun || request.body.try_clone().is_some_and(|body| !body.is_empty());
         Self { request, is_repeatable, deadline }
+    }
+}
+
+impl std::fmt::Debug for WireRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The query may hold secrets.
+        let target = self.target.split_once('?').map_or(&*self.target, |(path, _)| path);
+        write!(f, "WireRequest({} {target}, {:?}, {:?})", self.method, self.headers, self.body)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Fields of a message that is being made: a flat list, since a message has few of them.
 
+use std::fmt;
+
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use self::stock::{put_list, take_list};
@@ -9,7 +11,7 @@ use self::stock::{put_list, take_list};
 ///
 /// A list rather than a [`HeaderMap`]: most messages have under ten fields, and a list costs one allocation and no
 /// hashing. It converts both ways.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Headers {
     /// A Content-Type that lives as long as the program: the one field that nearly every response has costs a pointer.
     /// It stands before all others; `list` holds no Content-Type then.
@@ -217,6 +219,13 @@ impl Extend<(HeaderName, HeaderValue)> for Headers {
 impl FromIterator<(HeaderName, HeaderValue)> for Headers {
     fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(fields: I) -> Self {
         Self { media: None, list: fields.into_iter().collect() }
+    }
+}
+
+impl fmt::Debug for Headers {
+    /// Names alone: any value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 

@@ -53,6 +53,10 @@ pub(crate) fn frame_of(body: &Body, exchange: &Exchange) -> Frame {
 #[inline]
 pub(crate) fn encode_response(out: &mut Output, response: &mut Response, context: &HeadContext<'_>) -> Rest {
     let Response { status, headers, body, .. } = response;
+    if *status == StatusCode::RESET_CONTENT {
+        // It says that there is nothing to show (RFC 9110 §15.3.6).
+        *body = Body::empty();
+    }
     let frame = frame_of(body, context.exchange);
     let tail = out.tail();
     tail.reserve(HEAD_BYTES);

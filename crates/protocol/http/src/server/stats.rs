@@ -118,5 +118,9 @@ const COUNTED: [(Event, &str, &str); 5] = [
     (Event::Panicked, "millstream_http_handler_panics", "Handlers that panicked, answered with 500"),
     (Event::Abandoned, "millstream_http_abandoned", "Handlers dropped because their client had gone"),
     (Event::Upgraded, "millstream_http_upgrades", "Connections that left HTTP"),
-    (Event::BodyFailed, "millstream_http_response_bodies_failed", "Responses broken off in the middle"),
+    (
+        Event::BodyFailed,
+        "millstream_http_response_bodies_failed",
+        "Responses broken off because their body failed",
+    ),
 ];
