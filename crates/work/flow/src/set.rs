@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use millstream_base::Result;
 
 use crate::new_waker::NewWaker;
-use crate::task::{BoxFuture, contained};
+use crate::task::{BoxFuture, contained, discard};
 
 /// Futures, each with a key; their outcomes come in the order in which they end. A panic is an error.
 pub(crate) struct Set<T> {
@@ -107,7 +107,10 @@ impl<T> Set<T> {
     /// Polls one at once, and adds it if it does not end; its outcome if it does.
     pub(crate) fn poll_first(&mut self, key: usize, mut future: BoxFuture<Result<T>>) -> Option<Result<T>> {
         self.begin(key, |cx| match contained(future.as_mut(), cx) {
-            Poll::Ready(outcome) => Begun::Ended(outcome),
+            Poll::Ready(outcome) => {
+                discard(future);
+                Begun::Ended(outcome)
+            }
             Poll::Pending => Begun::Pending(future),
         })
     }
@@ -115,8 +118,9 @@ impl<T> Set<T> {
     /// Drops all.
     pub(crate) fn clear(&mut self) {
         for index in 0..self.slots.len() {
-            if self.slots[index].future.take().is_some() {
+            if let Some(future) = self.slots[index].future.take() {
                 self.free.push(u32::try_from(index).expect("slots are counted so"));
+                discard(future);
             }
         }
     }
@@ -141,9 +145,9 @@ impl<T> Set<T> {
             slot.signal.is_queued.swap(false, SeqCst);
             let Some(future) = &mut slot.future else { continue };
             if let Poll::Ready(outcome) = contained(future.as_mut(), &mut Context::from_waker(&slot.waker)) {
-                slot.future = None;
-                let key = slot.key;
+                let (key, future) = (slot.key, slot.future.take());
                 self.free.push(index);
+                discard(future);
                 return Poll::Ready(Some((key, outcome)));
             }
         }
@@ -172,6 +176,12 @@ impl<T> Set<T> {
         let waker = Waker::from(signal.clone());
         self.slots.push(Slot { key: 0, future: None, signal, waker });
         index
+    }
+}
+
+impl<T> Drop for Set<T> {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

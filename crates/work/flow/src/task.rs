@@ -15,7 +15,7 @@ use millstream_base::{Error, Kind, Origin, Result};
 use millstream_runtime::{CancelToken, Computing, Queue};
 use tracing::Span;
 
-pub(crate) use contain::{called, contained, in_flow, outcome};
+pub(crate) use contain::{called, contained, discard, discard_pinned, in_flow, outcome};
 pub use hedge::Hedge;
 pub use retry::Retry;
 
@@ -65,7 +65,10 @@ type Closure<T> = Box<dyn FnOnce(CancelToken<'_>) -> Result<T> + Send>;
 
 /// Something to do, once: a future with a name and a kind. It begins when it is first polled; dropping it cancels it.
 ///
-/// A panic within is an error of [`Kind::Panic`].
+/// A panic within is an error of [`Kind::Panic`]. One in the drop of a future that has ended, or of one among several that is dropped, is
+/// logged and goes no further.
+///
+/// A task of a task of a task is polled from outside in: a thousand levels fit the stack of a thread, a hundred thousand do not.
 ///
 /// ```
 /// use millstream_flow::{Task, TaskKind};
@@ -323,7 +326,7 @@ impl<T: Send + 'static> Future for Work<T> {
             Work::Compute(..) | Work::Ended => panic!("a task is not to be polled after it has ended"),
         };
         if polled.is_ready() {
-            *self = Work::Ended;
+            discard(std::mem::replace(&mut *self, Work::Ended));
         }
         polled
     }

@@ -102,3 +102,11 @@ fn names_are_escaped_for_each_format() {
         assert!(text.contains(&format!("n1[\"{mermaid}<br/>compute\"]:::compute")), "{name:?} in {text}");
     }
 }
+
+#[test]
+fn long_names_are_cut_where_graphviz_would_refuse_them() {
+    let graph = GraphBuilder::<()>::new("&".repeat(100_000)).build();
+    let dot = graph.to_dot();
+    let label = dot.split('"').nth(1).expect("it has a label");
+    assert!(label.len() < 16_384 && label.ends_with("…"), "{}", label.len());
+}

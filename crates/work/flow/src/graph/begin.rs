@@ -13,7 +13,7 @@ use super::Inputs;
 use super::plan::Output;
 use super::state::Outputs;
 use crate::set::Begun;
-use crate::task::{BoxFuture, called, contained};
+use crate::task::{BoxFuture, called, contained, discard};
 
 /// Makes a node's future. A closure that panics gives a future, or an outcome, that is an error.
 pub(super) trait Begin: Send + Sync {
@@ -61,7 +61,10 @@ where
             Ok(future) => {
                 let mut future = Box::pin(future);
                 match contained(future.as_mut(), cx) {
-                    Poll::Ready(outcome) => Begun::Ended(outcome.map(shared)),
+                    Poll::Ready(outcome) => {
+                        discard(future);
+                        Begun::Ended(outcome.map(shared))
+                    }
                     Poll::Pending => Begun::Pending(Box::pin(async { future.await.map(shared) })),
                 }
             }

@@ -1,6 +1,9 @@
 //! The primitives that loom replaces in this crate's own tests.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::Waker;
+
+use crate::task::discard;
 
 #[cfg(not(all(test, feature = "loom")))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
@@ -13,7 +16,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Wakes all; under no lock.
+/// Wakes all; under no lock. A waker that panics keeps none of the others from being woken.
 pub(crate) fn wake(wakers: impl IntoIterator<Item = Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
+    let mut panicked = None;
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            match panicked {
+                None => panicked = Some(payload),
+                Some(_) => discard(payload),
+            }
+        }
+    }
+    if let Some(payload) = panicked {
+        resume_unwind(payload);
+    }
 }

@@ -11,7 +11,7 @@ use millstream_base::Result;
 
 use super::source::{Iterated, Source, Streamed};
 use crate::set::Set;
-use crate::task::{BoxFuture, called};
+use crate::task::{BoxFuture, called, discard};
 
 /// Does something with each of any number of items, of an iterator or of a stream. Items are taken as there is room: memory holds no more
 /// than are under way, and in order no more than as many outputs again.
@@ -178,11 +178,11 @@ where
             Ok(Poll::Ready(Some(item))) => called(|| (self.work)(item)),
             Ok(Poll::Pending) => return None,
             Ok(Poll::Ready(None)) => {
-                self.items = None;
+                discard(self.items.take());
                 return None;
             }
             Err(panicked) => {
-                self.items = None;
+                discard(self.items.take());
                 Err(panicked)
             }
         };

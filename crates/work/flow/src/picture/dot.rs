@@ -37,6 +37,9 @@ impl Picture<'_> {
     }
 }
 
+/// So much of a line is shown: Graphviz 2.43 refuses strings of more than 16,384 bytes, and an escape takes up to five.
+const MOST_CHARS: usize = 1000;
+
 /// A quoted label: a backslash begins an escape there, and `&` an entity of HTML.
 fn label<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut label = String::from("\"");
@@ -44,7 +47,12 @@ fn label<'a>(lines: impl Iterator<Item = &'a str>) -> String {
         if number > 0 {
             label.push_str("\\n");
         }
-        for char in line.chars() {
+        let (mut chars, mut kept) = (line.chars(), String::new());
+        kept.extend(chars.by_ref().take(MOST_CHARS));
+        if chars.next().is_some() {
+            kept.push('…');
+        }
+        for char in kept.chars() {
             match char {
                 '"' => label.push_str("\\\""),
                 '\\' => label.push_str("\\\\"),

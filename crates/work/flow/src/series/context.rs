@@ -118,11 +118,21 @@ impl<C> Shared<C> {
     /// The next step, if it computes in this queue.
     pub(super) fn next_in(&self, queue: &Queue) -> Option<Step<C>> {
         let mut state = self.lock();
-        let is_same = match &state.steps.front()?.work {
-            StepWork::Compute(other, _) => other == queue,
-            StepWork::Future(_) => false,
+        let is_same = match state.steps.front().map(|step| &step.work) {
+            Some(StepWork::Compute(other, _)) => other == queue,
+            Some(StepWork::Future(_)) => false,
+            None => {
+                state.is_over = true;
+                false
+            }
         };
         if is_same { state.steps.pop_front() } else { None }
+    }
+
+    /// A step has ended. If it was the last, the series is over, though the run has not heard of it.
+    pub(super) fn end_if_last(&self) {
+        let mut state = self.lock();
+        state.is_over |= state.steps.is_empty();
     }
 
     /// It is over. Gives the steps that are left.

@@ -15,7 +15,7 @@ use super::{Compute, Context, OnEnd, Series, Step, StepWork, Value, typed};
 use crate::TaskKind;
 use crate::record::Recorder;
 use crate::slice::Slice;
-use crate::task::{Name, called, contained, in_flow, outcome};
+use crate::task::{Name, called, contained, discard, discard_pinned, in_flow, outcome};
 
 /// A series under way.
 #[must_use = "a series does nothing unless it is awaited"]
@@ -56,6 +56,12 @@ impl<T: Send + 'static, C: Send + Sync + 'static> Future for Run<T, C> {
     }
 }
 
+impl<T, C> Drop for Run<T, C> {
+    fn drop(&mut self) {
+        discard(std::mem::replace(&mut self.state, State::Ended));
+    }
+}
+
 impl<T, C> Unpin for Run<T, C> {}
 
 impl<T, C> fmt::Debug for Run<T, C> {
@@ -90,6 +96,7 @@ impl<T, C> End<T, C> {
     fn close(&self) {
         for step in self.shared.end() {
             self.recorder.iter().for_each(|recorder| recorder.leave(&step.name, step.kind));
+            discard(step);
         }
     }
 
@@ -146,14 +153,18 @@ async fn drive<C: Send + Sync + 'static>(
 
 /// The future's outcome, unless the series is cancelled before.
 async fn or_cancelled<C, T>(shared: &Shared<C>, future: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if let Poll::Ready(outcome) = contained(future.as_mut(), cx) {
+    let mut future = pin!(Some(future));
+    let outcome = poll_fn(|cx| {
+        if let Some(future) = future.as_mut().as_pin_mut()
+            && let Poll::Ready(outcome) = contained(future, cx)
+        {
             return Poll::Ready(outcome);
         }
         shared.cancelled(Some(cx)).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
     })
-    .await
+    .await;
+    discard_pinned(future);
+    outcome
 }
 
 /// Steps that follow each other on a thread of their queue.
@@ -179,6 +190,7 @@ impl<C> Steps<C> {
             value = outcome.map_err(|error| in_flow(error, &shared.name, &name))?;
             // The run says what a cancelling means.
             if slice.is_over() || token.is_cancelled() || context.is_cancelled() {
+                shared.end_if_last();
                 return Ok(value);
             }
             let Some(Step { name: next, work: StepWork::Compute(_, next_work), .. }) = shared.next_in(&queue)

@@ -26,8 +26,34 @@ pub(crate) fn called<T>(call: impl FnOnce() -> T) -> Result<T> {
 
 /// The outcome of one try, whose future was [`called`] for.
 pub(crate) async fn outcome<T>(future: Result<impl Future<Output = Result<T>>>) -> Result<T> {
-    let mut future = pin!(future?);
-    poll_fn(|cx| contained(future.as_mut(), cx)).await
+    let mut future = pin!(Some(future?));
+    let outcome = poll_fn(|cx| match future.as_mut().as_pin_mut() {
+        Some(future) => contained(future, cx),
+        None => Poll::Pending,
+    })
+    .await;
+    discard_pinned(future);
+    outcome
+}
+
+/// Drops what is the user's. A panic in that goes no further: what was to come of it is known already, or nobody wants it.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        told(payload);
+    }
+}
+
+/// The same where it is pinned.
+pub(crate) fn discard_pinned<T>(mut place: Pin<&mut Option<T>>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| place.set(None))) {
+        told(payload);
+    }
+}
+
+#[cold]
+fn told(payload: Box<dyn Any + Send>) {
+    let error = panicked(payload);
+    tracing::error!(%error, "what a task held panicked when it was dropped");
 }
 
 /// Says in which part of which flow it failed, before whatever the error says it was about.

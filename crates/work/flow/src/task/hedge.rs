@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use millstream_base::{Error, Result};
 use tracing::Instrument;
 
-use crate::task::{called, outcome};
+use crate::task::{called, discard, outcome};
 use crate::{Task, TaskKind};
 
 /// When further tries begin beside those under way (J. Dean and L. Barroso, "The Tail at Scale", CACM 56(2), 2013).
@@ -65,25 +65,28 @@ impl<T: Send + 'static> Task<T> {
                 let made = span.in_scope(|| called(|| attempt(number)));
                 Box::pin(outcome(made).instrument(span))
             };
-            let mut tries = vec![attempt(1)];
+            let mut tries = Tries(vec![attempt(1)]);
             let mut begun = 1;
             let mut last: Option<Error> = None;
             let mut delay = pin!(millstream_runtime::sleep(hedge.delay));
             poll_fn(move |cx| {
                 loop {
                     let (mut at, mut has_failed) = (0, false);
-                    while at < tries.len() {
-                        match tries[at].as_mut().poll(cx) {
-                            Poll::Ready(Ok(output)) => return Poll::Ready(Ok(output)),
+                    while at < tries.0.len() {
+                        match tries.0[at].as_mut().poll(cx) {
+                            Poll::Ready(Ok(output)) => {
+                                tries.drop_all();
+                                return Poll::Ready(Ok(output));
+                            }
                             Poll::Ready(Err(error)) => {
                                 (last, has_failed) = (Some(error), true);
-                                drop(tries.swap_remove(at));
+                                discard(tries.0.swap_remove(at));
                             }
                             Poll::Pending => at += 1,
                         }
                     }
                     if begun >= hedge.most {
-                        return match last.take_if(|_| tries.is_empty()) {
+                        return match last.take_if(|_| tries.0.is_empty()) {
                             Some(error) => Poll::Ready(Err(error)),
                             None => Poll::Pending,
                         };
@@ -92,11 +95,26 @@ impl<T: Send + 'static> Task<T> {
                         return Poll::Pending;
                     }
                     begun += 1;
-                    tries.push(attempt(begun));
+                    tries.0.push(attempt(begun));
                     delay.set(millstream_runtime::sleep(hedge.delay));
                 }
             })
             .await
         })
+    }
+}
+
+/// Those under way. Each is dropped by itself: one that panics at that takes no other along.
+struct Tries<F>(Vec<Pin<Box<F>>>);
+
+impl<F> Tries<F> {
+    fn drop_all(&mut self) {
+        self.0.drain(..).for_each(discard);
+    }
+}
+
+impl<F> Drop for Tries<F> {
+    fn drop(&mut self) {
+        self.drop_all();
     }
 }

@@ -1,6 +1,12 @@
 //! Counters of one name against a list of numbers.
 
-use millstream_flow::Names;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+use millstream_flow::{Counter, Names};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -65,4 +71,27 @@ proptest! {
         counters.clear();
         prop_assert!(names.is_empty());
     }
+}
+
+/// Says that it was woken, or panics.
+struct Woken(AtomicBool, bool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+        assert!(!self.1, "a waker that panics");
+    }
+}
+
+#[test]
+fn waker_that_panics_keeps_nobody_else_waiting() {
+    let counter = Counter::new(1);
+    let mut waits: Vec<_> = (0..3).map(|_| Box::pin(counter.wait())).collect();
+    let all: Vec<_> = (0..3).map(|at| Arc::new(Woken(AtomicBool::new(false), at < 2))).collect();
+    for (wait, woken) in waits.iter_mut().zip(&all) {
+        let waker = Waker::from(woken.clone());
+        assert!(matches!(wait.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending));
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| counter.count())).is_err(), "it is told");
+    assert!(all.iter().all(|woken| woken.0.load(SeqCst)));
 }
