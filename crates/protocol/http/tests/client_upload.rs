@@ -5,9 +5,10 @@ mod client_world;
 use bytes::Bytes;
 use client_world::{World, block_on, ms, ok, url};
 use millstream_base::{Error, Kind, Origin, Phase, Seen};
+use millstream_client::transport::Cause;
 use millstream_http::Body;
 use millstream_peers::message::RawRequest;
-use millstream_peers::{Gate, RawConn, Scripted};
+use millstream_peers::{Gate, RawConn, Scripted, eventually};
 
 const MIB: usize = 1024 * 1024;
 
@@ -274,6 +275,41 @@ fn reply_and_request_run_at_the_same_time() {
     assert_eq!(world.client.pool_stats().idle, 1, "both have ended: it serves the next call");
     drop(world);
     server.finish();
+}
+
+/// RFC 9112 section 9.6: who asked for the end sends no other request, and who said it closes.
+#[test]
+fn connection_that_ends_with_its_call_is_kept_by_no_reply_that_overtakes_the_request() {
+    let long = ms(3_600_000);
+    for (asked, said, lifetime, cause) in [
+        ("Connection: close", "X-Y: z", long, Cause::OwnCloseHeader),
+        ("X-Y: z", "Keep-Alive: max=0", long, Cause::MaxRequestsPeer),
+        ("X-Y: z", "X-Y: z", ms(0), Cause::Lifetime),
+    ] {
+        let server = Scripted::always(move |_, conn: &mut RawConn| {
+            conn.read_until(b"\r\n\r\n");
+            conn.send(format!("HTTP/1.1 200 OK\r\n{said}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"));
+            conn.read_until(b"0\r\n\r\n");
+            conn.send("0\r\n\r\n");
+            conn.has_more();
+        });
+        let world = World::with(|options| options.client.lifetime = lifetime);
+        let (name, value) = asked.split_once(": ").expect("a field");
+        block_on(async {
+            for _ in 0..2 {
+                let (sender, stream) = Body::channel(1);
+                let request = world.client.post(url(server.address(), "/")).header(name, value);
+                let mut reply = request.body(stream).send().await.expect("a reply");
+                assert_eq!(reply.chunk().await.expect("whole").expect("a piece"), "abc");
+                sender.send("piece").await.expect("read");
+                drop(sender);
+                assert_eq!(reply.chunk().await.expect("whole"), None);
+                assert_eq!(world.client.pool_stats().idle, 0, "{cause:?}");
+            }
+        });
+        assert_eq!(world.opened(), 2, "{cause:?}");
+        eventually("both have ended", || world.ended(cause) == 2);
+    }
 }
 
 #[test]

@@ -293,8 +293,7 @@ impl<'a> Exchange<'a> {
         }
         let is_request_whole = outgoing.is_done();
         // Who asked for the end sends nothing more, whatever the server says (RFC 9112 section 9.6).
-        let is_kept =
-            head.keep_alive && head.keep_alive_max != Some(0) && is_request_whole && !asks_to_close(&request);
+        let is_kept = head.keep_alive && head.keep_alive_max != Some(0) && !asks_to_close(&request);
         let farewell = (!is_kept).then(|| asked_by(&request, &head));
         let (whole_by, caller) = (request.whole_by, request.caller);
         let keep = head.keep_alive_timeout.map_or(Duration::MAX, idle_span);
@@ -307,6 +306,9 @@ impl<'a> Exchange<'a> {
             None => {
                 lease.conn().life().set_owner(caller);
                 let goes_on = !is_request_whole && head.keep_alive && head.status.is_success();
+                // A request that is cut off is its connection's last.
+                let is_cut = !is_request_whole && !goes_on;
+                let farewell = farewell.or(is_cut.then_some(Cause::PeerCloseHeader));
                 let outgoing = goes_on.then(|| Box::new(outgoing));
                 let read_timeout = protocol.read_timeout;
                 let rest = Rest { lease, farewell, keep, outgoing, read_timeout, whole_by };

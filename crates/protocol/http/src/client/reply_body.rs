@@ -23,7 +23,7 @@ pub(crate) struct ReplyBody {
     lease: Option<Lease<Http1>>,
     input: BytesMut,
     decoder: Decoder,
-    /// Why the connection is not kept.
+    /// Why the connection is not kept, whatever becomes of the rest of the request.
     farewell: Option<Cause>,
     keep: Duration,
     /// The request's rest, sent while the reply is read.
@@ -38,7 +38,7 @@ pub(crate) struct ReplyBody {
 /// What is left of an exchange when its reply's head is here.
 pub(crate) struct Rest {
     pub(crate) lease: Lease<Http1>,
-    /// Why the connection is not kept.
+    /// Why the connection is not kept, whatever becomes of the rest of the request.
     pub(crate) farewell: Option<Cause>,
     pub(crate) keep: Duration,
     pub(crate) outgoing: Option<Box<Outgoing>>,
@@ -68,8 +68,6 @@ impl ReplyBody {
         // Bytes made of a Vec are unique: this copies nothing.
         let input = Bytes::from(input).try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
         let Rest { lease, farewell, keep, outgoing, read_timeout, whole_by } = rest;
-        // The request is whole when the rest of it is: that is known at the end of the reply.
-        let farewell = farewell.filter(|_| outgoing.is_none());
         let mut body = Self {
             lease: Some(lease),
             input,
@@ -234,7 +232,9 @@ impl ReplyBody {
                 return;
             }
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => self.farewell = Some(Cause::PeerCloseHeader),
+            Poll::Ready(Err(_)) => {
+                self.farewell.get_or_insert(Cause::PeerCloseHeader);
+            }
         }
         self.outgoing = None;
     }
