@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 
 use client_world::{World, block_on, ok, serve, url};
 use millstream_base::{Kind, Seen};
+use millstream_client::transport::Cause;
 use millstream_http::{Body, Method};
 use millstream_peers::message::RawRequest;
-use millstream_peers::{Count, RawConn, Scripted};
+use millstream_peers::{Count, RawConn, Scripted, eventually};
 
 fn to(status: u16, location: &str) -> String {
     format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 5\r\n\r\nmoved")
@@ -193,7 +194,31 @@ fn long_body_of_a_redirect_costs_a_connection_and_no_time() {
         let text = world.client.get(url(server.address(), "/")).send().await.expect("followed").text().await;
         assert_eq!(text.expect("text"), "GET 0");
     });
-    assert_eq!(world.ended(millstream_client::transport::Cause::BodyNotDrained), 1);
+    assert_eq!(world.ended(Cause::BodyNotDrained), 1);
+}
+
+#[test]
+fn body_of_a_redirect_that_does_not_come_costs_a_connection_and_little_time() {
+    for begun in ["Content-Length: 20\r\n\r\nbe", "Transfer-Encoding: chunked\r\n\r\n2\r\nbe\r\n"] {
+        let server = Scripted::serve_boxed(vec![
+            millstream_peers::scripted::boxed(move |conn| {
+                conn.read_request();
+                conn.send(format!("HTTP/1.1 302 Found\r\nLocation: /to\r\n{begun}"));
+                // The peer's own patience ends long before the client's limits: a client that waits fails here.
+                conn.read_to_end();
+            }),
+            millstream_peers::scripted::boxed(|conn| serve(conn, countdown)),
+        ]);
+        let hour = client_world::ms(3_600_000);
+        let world = World::with(|options| options.http.read_timeout = hour);
+        block_on(async {
+            let request = world.client.get(url(server.address(), "/")).timeout(hour);
+            assert_eq!(request.send().await.expect("followed").text().await.expect("text"), "GET 0");
+        });
+        eventually("the connection is given up", || world.ended(Cause::BodyNotDrained) == 1);
+        drop(world);
+        server.finish();
+    }
 }
 
 #[test]

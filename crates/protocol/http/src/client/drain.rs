@@ -28,7 +28,8 @@ const BYTES: u64 = 256 * 1024;
 const HANDSHAKES: u32 = 4;
 /// On a host of its own a handshake takes next to nothing, and the peer's work counts as well.
 const LEAST_TIME: Duration = Duration::from_millis(10);
-const MOST_TIME: Duration = Duration::from_millis(250);
+/// A redirect is held up no longer either.
+pub(super) const MOST_TIME: Duration = Duration::from_millis(250);
 /// From here on it does not get more, however scarce ports are.
 const MOST_VALUE: u32 = 8;
 

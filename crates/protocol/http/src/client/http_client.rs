@@ -207,7 +207,7 @@ impl HttpClient {
             }
             url = redirect::turn(&mut sent, &url, reply.head.status, location)?;
             method = sent.request.method.clone();
-            redirect::drain(reply.body, sent.deadline).await;
+            redirect::drain(reply.body, &self.0.worker, sent.deadline).await;
             let (mut request, deadline) = (sent.request, sent.deadline);
             request.own = crate::Headers::new();
             reply = self.exchange(&url, request, Call::new().with_deadline(deadline)).await?;

@@ -1,15 +1,22 @@
 //! What a redirect makes of a request: the rules of the Fetch standard (HTTP-redirect fetch), and no step from https to
 //! http.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HeaderName,
     PROXY_AUTHORIZATION,
 };
 use http::{Method, StatusCode};
+use http_body::Body as _;
 use millstream_base::{Deadline, Error, Kind, Origin, Result, Seen};
-use millstream_client::now;
+use millstream_client::{Worker, now};
 
 use super::Url;
+use super::drain::MOST_TIME;
 use super::request::basic;
 use super::wire::Sent;
 use crate::Body;
@@ -82,14 +89,23 @@ fn forbidden(method: &Method, from: &Url, message: String) -> Error {
     Error::new(Kind::Policy, Origin::Peer, message).with_seen(Seen::Yes).with_target(from.called(method))
 }
 
-/// Reads a redirect's body if it is short, so that its connection serves the next call; dropped, it closes it.
-pub(crate) async fn drain(mut body: Body, deadline: Deadline) {
+/// Reads a redirect's body if it is short and comes soon, so that its connection serves the next call; else that is given up.
+pub(crate) async fn drain(mut body: Body, worker: &Worker, deadline: Deadline) {
     let is_short = body.len().is_none_or(|length| length <= DRAINED_BYTES);
-    let mut left = if is_short { DRAINED_BYTES } else { 0 };
-    while left > 0 && !deadline.is_past(now()) {
-        match body.chunk().await {
-            Some(Ok(piece)) => left = left.saturating_sub(piece.len() as u64),
-            // At its end the connection has gone back; a failed one is closed.
+    if body.as_full().is_some() || !is_short {
+        return;
+    }
+    let timer = worker.wheel().timer();
+    timer.arm(deadline.earlier(Deadline::after(now(), MOST_TIME)).moment());
+    let mut left = DRAINED_BYTES;
+    while left > 0 {
+        let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Pending => timer.poll_expired(cx).map(|()| None),
+            ready => ready,
+        });
+        match next.await {
+            Some(Ok(frame)) => left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64),
+            // At its end the connection has gone back, a failed one is closed; a late one is, when the body is dropped.
             Some(Err(_)) | None => return,
         }
     }
