@@ -174,10 +174,11 @@ fn certificate_is_checked_within_the_tunnel() {
 }
 
 /// The error of an https call through a proxy that answers so.
-fn refused(answer: &'static str, closes: bool) -> Error {
+fn refused(answer: &str, closes: bool) -> Error {
+    let bytes = answer.to_owned();
     let proxy = Scripted::serve([move |conn: &mut RawConn| {
         conn.read_until(b"\r\n\r\n");
-        conn.send(answer);
+        conn.send(&bytes);
         if !closes {
             conn.has_more();
         }
@@ -212,6 +213,18 @@ fn proxies_that_refuse_are_quoted() {
         assert_eq!(error.kind(), kind, "{answer:?}: {error}");
         assert!(error.to_string().contains(message), "{answer:?}: {error}");
         assert!(error.to_string().starts_with("POST https://a.example/ through 127.0.0.1:"), "{error}");
+    }
+}
+
+#[test]
+fn proxy_whose_interim_answers_go_on_is_given_up_at_the_limit_for_replies() {
+    for (interims, kind, message) in
+        [(32, Kind::Connect, "CONNECT with 502"), (33, Kind::Protocol, "too many interim replies")]
+    {
+        let hints = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(interims);
+        let error = refused(&format!("{hints}HTTP/1.1 502 Bad Gateway\r\n\r\n"), false);
+        assert_eq!(error.kind(), kind, "{interims}: {error}");
+        assert!(error.to_string().contains(message), "{interims}: {error}");
     }
 }
 

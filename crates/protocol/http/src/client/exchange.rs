@@ -50,6 +50,12 @@ pub(crate) struct Exchange<'a> {
 /// Interim replies (1xx) to one request at most: more is a flood. A guess; servers send one or two.
 const MOST_INTERIMS: u32 = 32;
 
+/// Counts an interim reply.
+pub(super) fn count_interim(count: &mut u32) -> Result<()> {
+    *count += 1;
+    if *count > MOST_INTERIMS { Err(Error::protocol("too many interim replies")) } else { Ok(()) }
+}
+
 impl<'a> Exchange<'a> {
     /// Sends the request and gives the reply.
     pub(crate) async fn run(
@@ -262,10 +268,7 @@ impl<'a> Exchange<'a> {
 
     #[cold]
     fn on_interim(&mut self) -> Result<()> {
-        self.interims += 1;
-        if self.interims > MOST_INTERIMS {
-            return Err(Error::protocol("too many interim replies").with_seen(Seen::Yes));
-        }
+        count_interim(&mut self.interims).map_err(|error| error.with_seen(Seen::Yes))?;
         if self.head.status == StatusCode::CONTINUE {
             self.outgoing.stop_waiting();
         }

@@ -8,6 +8,7 @@ use millstream_transport::Conn;
 use millstream_transport::tls::TlsClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::exchange::count_interim;
 use super::session::Http1Session;
 use super::wire::Http1;
 use crate::codec::{Parse, Progress, ResponseHead, encode, parse_response};
@@ -152,6 +153,7 @@ impl Tunnel {
 
 async fn read_answer(conn: &mut Conn, protocol: &Http1) -> Result<()> {
     let (mut input, mut head, mut progress) = (Vec::new(), ResponseHead::new(), Progress::default());
+    let mut interims = 0;
     loop {
         // A proxy sends nothing into a tunnel before we speak: what follows its head in the same read is none of ours.
         if conn.read_buf(&mut input).await? == 0 {
@@ -161,6 +163,8 @@ async fn read_answer(conn: &mut Conn, protocol: &Http1) -> Result<()> {
             if !head.is_interim() {
                 return check_answer(head.status, used == input.len());
             }
+            // The request itself has not set out: only the proxy has heard of it.
+            count_interim(&mut interims).map_err(|error| error.with_seen(Seen::No))?;
             input.drain(..used);
         }
         if input.len() > ANSWER_BYTES {
