@@ -3,7 +3,7 @@
 mod client_world;
 
 use client_world::{World, block_on, ms, ok};
-use millstream_base::{Error, Kind, Phase};
+use millstream_base::{Error, Kind, Phase, Seen};
 use millstream_http::{HttpClient, Method};
 use millstream_peers::{RawConn, Scripted};
 
@@ -88,6 +88,28 @@ fn error_that_nobody_waited_for_tells_no_time() {
     assert_eq!(error.to_string().contains("after"), elapsed >= ms(1), "{error}");
     assert!(!error.to_string().contains("after 0.000 s"), "{error}");
     assert_eq!(error.target(), Some(format!("GET http://{address}/x").as_str()));
+}
+
+#[test]
+fn error_of_a_body_over_the_limit_says_that_the_request_was_seen() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let announced = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    for reply in [ok("hello"), chunked.to_owned(), announced.to_owned()] {
+        let server = Scripted::serve([{
+            let reply = reply.clone();
+            move |conn: &mut RawConn| {
+                conn.read_request();
+                conn.send(&reply);
+                conn.has_more();
+            }
+        }]);
+        let world = World::with(|options| options.max_body = 4);
+        let address = format!("http://{}/", server.address());
+        let error = block_on(async { world.client.get(address.as_str()).send().await?.bytes().await });
+        let error = error.expect_err("over the limit");
+        let got = (error.kind(), error.phase(), error.seen());
+        assert_eq!(got, (Kind::Limit, Some(Phase::Read), Seen::Yes), "{reply:?}: {error}");
+    }
 }
 
 #[test]

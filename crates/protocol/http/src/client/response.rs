@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use millstream_base::{Error, Kind, Origin, Result};
+use millstream_base::{Error, Kind, Origin, Phase, Result, Seen};
 use serde::de::DeserializeOwned;
 
 use super::Url;
@@ -106,7 +106,9 @@ impl Response {
     /// As [`Response::chunk`], and [`Kind::Limit`] when it is longer.
     pub async fn bytes(self) -> Result<Bytes> {
         let Self { body, method, url, max_body, .. } = self;
-        body.collect(max_body).await.map_err(|error| error.with_target(url.called(&method)))
+        // The limit does not know that it is a reply's.
+        let named = |error: Error| error.with_phase(Phase::Read).with_seen(Seen::Yes);
+        body.collect(max_body).await.map_err(|error| named(error).with_target(url.called(&method)))
     }
 
     /// The whole body as text, within the client's limit, in the charset that Content-Type names: UTF-8 (also without one)
