@@ -313,6 +313,26 @@ fn connection_that_ends_with_its_call_is_kept_by_no_reply_that_overtakes_the_req
 }
 
 #[test]
+fn complete_reply_ends_the_upload_and_its_connection() {
+    let server = Scripted::serve([|conn: &mut RawConn| {
+        conn.read_until(b"\r\n\r\n");
+        conn.send(ok("ok"));
+        let (rest, _) = conn.read_to_end();
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "it does not look whole");
+    }]);
+    let world = World::new();
+    block_on(async {
+        let (sender, stream) = Body::channel(1);
+        sender.send("begun").await.expect("room");
+        let reply = world.client.post(url(server.address(), "/")).body(stream).send().await.expect("a reply");
+        assert_eq!(reply.text().await.expect("text"), "ok");
+        assert_eq!(world.client.pool_stats().open, 0);
+        sender.send("more").await.expect_err("nobody sends it");
+    });
+    server.finish();
+}
+
+#[test]
 fn dropped_upload_closes_the_connection() {
     let (begun, ended) = (Gate::new(), Gate::new());
     let server = Scripted::serve([{

@@ -101,7 +101,12 @@ impl RequestBuilder {
         })
     }
 
-    /// With this body.
+    /// With this body. One that is a stream is read as it is sent, and never sent twice.
+    ///
+    /// A server may answer before it has all of the body. While a successful reply is still under way, the rest goes on; a
+    /// reply that is whole ends the call, whatever its status: what has not been sent by then is not sent, the body is
+    /// dropped, and the connection is closed. Who must know that all was taken looks at what the server says of it, or has
+    /// the body tell when it was read to its end.
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.change(|request| {
             request.wire.body = body.into();
