@@ -11,6 +11,7 @@ mod serve;
 mod signals;
 mod span;
 mod tune;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -37,7 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let program = Program::parse();
+    let program = usage::parse::<Program>();
     log::start(&program.log);
     let is_quiet = program.log.is_quiet();
     let outcome = match program.command {

@@ -113,21 +113,27 @@ impl Lanes {
     }
 }
 
+/// A URL as it may be shown to anybody: without credentials and query.
+fn place(url: &Url) -> String {
+    let mut text = url.to_string();
+    text.truncate(text.find('?').unwrap_or(text.len()));
+    text
+}
+
 /// What went wrong, under the URL that was asked for; the call is named only where that says more (behind a redirect).
 fn line(url: &Url, error: &Error) -> String {
+    let asked = place(url);
     let text = error.to_string();
     let target = error.target().unwrap_or_default();
     let rest = text.strip_prefix(target).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
-    if !target.contains("://") || target == url.to_string() {
-        return format!("{url}: {rest}");
+    if !target.contains("://") || target == asked {
+        return format!("{asked}: {rest}");
     }
     // `GET http://host/path`, perhaps with the proxy behind it.
-    let asked = url.to_string();
-    let asked = asked.split('?').next().unwrap_or_default();
-    let way = target.split_once(' ').and_then(|(_method, place)| place.strip_prefix(asked));
+    let way = target.split_once(' ').and_then(|(_method, place)| place.strip_prefix(&*asked));
     match way {
-        Some(way) if way.is_empty() || way.starts_with(' ') => format!("{url}{way}: {rest}"),
-        _ => format!("{url}: {text}"),
+        Some(way) if way.is_empty() || way.starts_with(' ') => format!("{asked}{way}: {rest}"),
+        _ => format!("{asked}: {text}"),
     }
 }
 
@@ -166,16 +172,16 @@ mod tests {
 
     #[test]
     fn line_names_the_url_once_and_what_says_more() {
-        let url: Url = "http://a/x?y=z".parse().expect("a URL");
+        let url: Url = "http://u:p@a/x?y=z".parse().expect("a URL");
         for (target, expected) in [
-            (None, "http://a/x?y=z: bad"),
-            (Some("http://a/x?y=z"), "http://a/x?y=z: bad"),
-            (Some("standard output"), "http://a/x?y=z: bad"),
-            (Some("http://b/?c"), "http://a/x?y=z: http://b/?c: bad"),
-            (Some("GET http://a/x"), "http://a/x?y=z: bad"),
-            (Some("GET http://a/x through b:3128"), "http://a/x?y=z through b:3128: bad"),
-            (Some("GET http://a/xy"), "http://a/x?y=z: GET http://a/xy: bad"),
-            (Some("GET https://b/"), "http://a/x?y=z: GET https://b/: bad"),
+            (None, "http://a/x: bad"),
+            (Some("http://a/x"), "http://a/x: bad"),
+            (Some("standard output"), "http://a/x: bad"),
+            (Some("http://b/"), "http://a/x: http://b/: bad"),
+            (Some("GET http://a/x"), "http://a/x: bad"),
+            (Some("GET http://a/x through b:3128"), "http://a/x through b:3128: bad"),
+            (Some("GET http://a/xy"), "http://a/x: GET http://a/xy: bad"),
+            (Some("GET https://b/"), "http://a/x: GET https://b/: bad"),
         ] {
             let error = Error::protocol("bad");
             let error = match target {

@@ -59,8 +59,14 @@ pub(crate) struct Options {
 
 /// With `http://` in front where there is no scheme, as people type it.
 pub(crate) fn url(text: &str) -> Result<Url, String> {
-    let url = if text.contains("://") { text.parse() } else { format!("http://{text}").parse() };
+    let url = if has_scheme(text) { text.parse() } else { format!("http://{text}").parse() };
     url.map_err(|error: millstream::Error| error.to_string())
+}
+
+/// Does it begin with a scheme (RFC 3986 §3.1)? What else stands before `://` may be a password: it is no scheme to be named.
+fn has_scheme(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(is_letter))
 }
 
 /// How URLs are reached.
@@ -74,7 +80,8 @@ fn proxy(text: &str) -> Result<Way, String> {
     if text.is_empty() {
         return Ok(Way::Direct);
     }
-    Proxy::all(text).map(Way::Through).map_err(|error| error.to_string())
+    let proxy = if has_scheme(text) { Proxy::all(text) } else { Proxy::all(&format!("http://{text}")) };
+    proxy.map(Way::Through).map_err(|error| error.to_string())
 }
 
 /// Any token (RFC 9110 §9.1), but none that makes a tunnel of the connection.
@@ -86,7 +93,8 @@ pub(crate) fn method(text: &str) -> Result<Method, String> {
 /// `Name: value`.
 pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("want NAME: VALUE")?;
-    let name: HeaderName = name.trim_end().parse().map_err(|_| format!("{name:?} can't name a field"))?;
+    let name: HeaderName =
+        name.trim_end().parse().map_err(|_| "what stands before the colon can't name a field")?;
     if ["host", "content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
         return Err(format!("{name} is the client's own to send"));
     }
@@ -99,10 +107,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_refused_is_not_repeated() {
+        for text in ["u:secret@bad host", "http://u:secret@:bad", "u:secret@a b/?c=http://d", "secret@:1://"]
+        {
+            let why = [url(text).expect_err(text), proxy(text).expect_err(text)].concat();
+            assert!(!why.contains("secret"), "{why}");
+        }
+        for text in ["Authorization secret", "Authorization secret: x", "secret\0: x", "A: secret\0"] {
+            let why = field(text).expect_err(text);
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
+
+    #[test]
     fn url_without_a_scheme_is_http() {
         assert_eq!(url("example.org/a").expect("good").to_string(), "http://example.org/a");
         assert_eq!(url("localhost:8080").expect("good").to_string(), "http://localhost:8080/");
         assert!(url("ftp://example.org/").is_err());
+        assert_eq!(url("a/x?to=http://b/").expect("good").to_string(), "http://a/x?to=http://b/");
         assert!(url("http://").is_err());
     }
 

@@ -21,7 +21,7 @@ impl Progress {
     /// A bar for this body.
     pub(crate) fn bar(&self, job: &Job) -> ProgressBar {
         let name = match &job.place {
-            Place::Stdout => job.url.to_string(),
+            Place::Stdout => super::place(&job.url),
             Place::File(path) => path.display().to_string(),
         };
         self.0.add(ProgressBar::no_length().with_style(style(UNKNOWN)).with_prefix(name))

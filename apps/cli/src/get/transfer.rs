@@ -8,6 +8,7 @@ use millstream::{Error, Kind, Origin, Phase, Result};
 
 use super::Options;
 use super::data::Data;
+use super::place;
 use super::plan::{Job, Place};
 use super::progress;
 use super::resume::{self, Part};
@@ -30,7 +31,7 @@ impl Transfer<'_> {
     /// When the body is not whole where it belongs, or the status is 400 or more.
     pub(crate) async fn run(&self) -> Result<()> {
         let Some(deadline) = self.options.deadline else { return self.fetch().await };
-        let late = |_| Err(Error::timeout(Phase::Read, deadline).with_target(self.job.url.to_string()));
+        let late = |_| Err(Error::timeout(Phase::Read, deadline).with_target(place(&self.job.url)));
         tokio::time::timeout(deadline, self.fetch()).await.unwrap_or_else(late)
     }
 
@@ -45,23 +46,23 @@ impl Transfer<'_> {
     /// The head alone, as it came. That of an error as well.
     async fn head(&self) -> Result<()> {
         let response = self.request()?.send().await?;
-        let (status, url) = (response.status(), response.url().to_string());
+        let (status, place) = (response.status(), place(response.url()));
         let mut sink = match &self.job.place {
             Place::Stdout => Sink::stdout(self.writers),
             Place::File(path) => Sink::file(sink::draft(path), self.writers),
         };
         sink.write(head_text(&response).into()).await?;
         sink.finish().await?;
-        if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(url)) }
+        if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(place)) }
     }
 
     /// Also the body of an error goes out: it often says what is wrong.
     async fn to_stdout(&self) -> Result<()> {
         let response = self.request()?.send().await?;
         progress::begin(self.bar, 0, response.content_length());
-        let (status, url) = (response.status(), response.url().to_string());
+        let (status, place) = (response.status(), place(response.url()));
         self.copy(response, Sink::stdout(self.writers)).await?;
-        if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(url)) }
+        if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(place)) }
     }
 
     async fn to_file(&self, mut draft: Draft) -> Result<()> {
@@ -97,7 +98,7 @@ impl Transfer<'_> {
         let is_asked = self.options.headers.iter().any(|(name, _)| name == header::RANGE);
         if response.status() == StatusCode::PARTIAL_CONTENT && !is_asked {
             let error = Error::protocol("answered with a part that was not asked for");
-            return Err(error.with_target(response.url().to_string()));
+            return Err(error.with_target(place(response.url())));
         }
         let response = response.error_for_status()?;
         progress::begin(self.bar, 0, response.content_length());
@@ -153,7 +154,7 @@ impl Transfer<'_> {
             Some((first, length)) if first == part.size => Ok(length),
             _ => {
                 let why = format!("was asked for bytes from {} on and sent others", part.size);
-                Err(Error::protocol(why).with_target(self.job.url.to_string()))
+                Err(Error::protocol(why).with_target(place(&self.job.url)))
             }
         }
     }

@@ -159,3 +159,34 @@ fn what_can_not_be_sent_is_told_before_anything_is() {
         assert!(requests.is_empty(), "{arguments:?}");
     }
 }
+
+/// The URL's own password, its query, and what was said wrongly.
+#[test]
+fn errors_show_no_secret() {
+    let refuse = Scripted::always(|_, conn: &mut RawConn| {
+        conn.read_request();
+        conn.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    });
+    let missing = format!("http://u:secret@{}/x?token=secret", refuse.address());
+    let file = Folder::new();
+    let file = file.path().join("x").display().to_string();
+    for (arguments, code, expected) in [
+        (&["get", "http://u:secret@127.0.0.1:1/x?token=secret"][..], 1, "http://127.0.0.1:1/x: "),
+        (&["get", &missing], 1, "/x: answered with 404"),
+        (&["get", &missing, "-I"], 1, "/x: answered with 404"),
+        (&["get", &missing, "-o", &file], 1, "/x: "),
+        (&["get", "http://u:secret@bad host/"], 2, "bad value for '<URL>...': not a URL: "),
+        (&["get", "a", "-H", "Authorization secret"], 2, "'--header <NAME: VALUE>': want NAME: VALUE"),
+        (&["get", "a", "-H", "A secret: x"], 2, "'--header <NAME: VALUE>': what stands before the colon"),
+        (&["get", "a", "-x", "http://pu:proxy secret@:bad"], 2, "'--proxy <URL>': not a URL: "),
+        (&["bench", "http://u:secret@bad host/"], 2, "'<URL>': not a URL: "),
+        (&["bench", "a", "-H", "Authorization secret"], 2, "want NAME: VALUE"),
+        (&["bench", "a", "http://u:secret@a/"], 2, "unexpected argument '(not shown)'"),
+        (&["http://u:secret@a/"], 2, "unrecognized subcommand '(not shown)'"),
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code(), code, "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("secret"), "{arguments:?}: {}", ended.stderr);
+    }
+}
