@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream::http::{HttpClient, Url};
 use millstream::{Engine, Error, Result, spawn_local};
@@ -89,7 +89,8 @@ impl Lanes {
             let bar = self.progress.bar(&job);
             let (client, options, writers) = (&self.client, &self.options, &self.writers);
             let data = self.data.as_ref();
-            let transfer = Transfer { client, options, data, job: &job, bar: &bar, writers };
+            let until = options.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+            let transfer = Transfer { client, options, data, job: &job, bar: &bar, writers, until };
             match transfer.run().await {
                 Ok(()) => bar.finish(),
                 Err(error) if sink::is_unread(&error) => {

@@ -1,5 +1,7 @@
 //! One URL, from the request to the last byte of its body.
 
+use std::time::Instant;
+
 use indicatif::ProgressBar;
 use millstream::http::client::{RequestBuilder, Response};
 use millstream::http::codec::Version;
@@ -22,6 +24,8 @@ pub(crate) struct Transfer<'a> {
     pub(crate) job: &'a Job,
     pub(crate) bar: &'a ProgressBar,
     pub(crate) writers: &'a Writers,
+    /// By when all of it must be done.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Transfer<'_> {
@@ -30,12 +34,6 @@ impl Transfer<'_> {
     /// # Errors
     /// When the body is not whole where it belongs, or the status is 400 or more.
     pub(crate) async fn run(&self) -> Result<()> {
-        let Some(deadline) = self.options.deadline else { return self.fetch().await };
-        let late = |_| Err(Error::timeout(Phase::Read, deadline).with_target(place(&self.job.url)));
-        tokio::time::timeout(deadline, self.fetch()).await.unwrap_or_else(late)
-    }
-
-    async fn fetch(&self) -> Result<()> {
         match &self.job.place {
             _ if self.options.head => self.head().await,
             Place::Stdout => self.to_stdout().await,
@@ -45,20 +43,24 @@ impl Transfer<'_> {
 
     /// The head alone, as it came. That of an error as well.
     async fn head(&self) -> Result<()> {
-        let response = self.request()?.send().await?;
+        let response = self.send(self.request()?).await?;
         let (status, place) = (response.status(), place(response.url()));
         let mut sink = match &self.job.place {
             Place::Stdout => Sink::stdout(self.writers),
             Place::File(path) => Sink::file(sink::draft(path), self.writers),
         };
-        sink.write(head_text(&response).into()).await?;
-        sink.finish().await?;
+        let text = head_text(&response).into();
+        let writing = async {
+            sink.write(text).await?;
+            sink.finish().await
+        };
+        self.in_time(writing).await?;
         if status.as_u16() < 400 { Ok(()) } else { Err(refused(status).with_target(place)) }
     }
 
     /// Also the body of an error goes out: it often says what is wrong.
     async fn to_stdout(&self) -> Result<()> {
-        let response = self.request()?.send().await?;
+        let response = self.send(self.request()?).await?;
         progress::begin(self.bar, 0, response.content_length());
         let (status, place) = (response.status(), place(response.url()));
         self.copy(response, Sink::stdout(self.writers)).await?;
@@ -69,7 +71,7 @@ impl Transfer<'_> {
         let part = if self.options.resume { resume::find(&draft, &self.job.url) } else { None };
         let Some(part) = part else { return self.fetch_whole(draft).await };
         let request = self.request()?.header(header::RANGE, format!("bytes={}-", part.size));
-        let response = request.header(header::IF_RANGE, part.validator.as_str()).send().await?;
+        let response = self.send(request.header(header::IF_RANGE, part.validator.as_str())).await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
                 let length = self.check_range(&response, &part)?;
@@ -80,7 +82,7 @@ impl Transfer<'_> {
             StatusCode::RANGE_NOT_SATISFIABLE if is_whole(&response, &part) => {
                 draft.keeps = part.size;
                 progress::begin(self.bar, part.size, Some(part.size));
-                Sink::file(draft.clone(), self.writers).finish().await?;
+                self.in_time(Sink::file(draft.clone(), self.writers).finish()).await?;
                 resume::forget(&draft)
             }
             StatusCode::RANGE_NOT_SATISFIABLE => self.fetch_whole(draft).await,
@@ -90,7 +92,7 @@ impl Transfer<'_> {
     }
 
     async fn fetch_whole(&self, draft: Draft) -> Result<()> {
-        let response = self.request()?.send().await?;
+        let response = self.send(self.request()?).await?;
         self.save_whole(response, draft).await
     }
 
@@ -111,12 +113,21 @@ impl Transfer<'_> {
         resume::forget(&draft)
     }
 
-    async fn copy(&self, mut response: Response, mut sink: Sink) -> Result<()> {
-        while let Some(piece) = response.chunk().await? {
-            self.bar.inc(piece.len() as u64);
-            sink.write(piece).await?;
-        }
-        sink.finish().await
+    /// Until the head is here, with what is left of the deadline: the call knows what it was waiting for.
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let Some(until) = self.until else { return request.send().await };
+        request.timeout(until.saturating_duration_since(Instant::now())).send().await
+    }
+
+    async fn copy(&self, response: Response, sink: Sink) -> Result<()> {
+        self.in_time(copy_all(response, sink, self.bar)).await
+    }
+
+    /// What follows the head, which may wait for whoever takes it as well.
+    async fn in_time(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        let (Some(until), Some(limit)) = (self.until, self.options.deadline) else { return work.await };
+        let late = |_| Err(Error::timeout(Phase::Read, limit).with_target(place(&self.job.url)));
+        tokio::time::timeout_at(until.into(), work).await.unwrap_or_else(late)
     }
 
     /// # Errors
@@ -158,6 +169,15 @@ impl Transfer<'_> {
             }
         }
     }
+}
+
+/// The body, as it comes.
+async fn copy_all(mut response: Response, mut sink: Sink, bar: &ProgressBar) -> Result<()> {
+    while let Some(piece) = response.chunk().await? {
+        bar.inc(piece.len() as u64);
+        sink.write(piece).await?;
+    }
+    sink.finish().await
 }
 
 /// Status line and fields as they came, and the empty line.

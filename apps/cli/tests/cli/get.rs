@@ -403,6 +403,27 @@ fn deadline_covers_the_body() {
 }
 
 #[test]
+fn deadline_tells_what_was_waited_for() {
+    let end = Gate::new();
+    let server = Scripted::always({
+        let end = end.clone();
+        move |_, conn: &mut RawConn| {
+            conn.read_request();
+            end.wait();
+        }
+    });
+    let target = url(&server, "/a?q");
+    let ends = [&["--head"][..], &[]]
+        .map(|arguments| run(&[&["get", "--deadline", "300ms", &*target], arguments].concat()));
+    end.open();
+    for ended in ends {
+        assert_eq!(ended.code(), 1);
+        let expected = "/a: timed out (the call's deadline), in wait for the first byte";
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn who_stops_reading_ends_it_quietly() {
     let server = Scripted::serve([|conn: &mut RawConn| {
         conn.read_request();
