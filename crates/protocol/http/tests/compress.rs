@@ -291,8 +291,152 @@ fn served_files_and_handlers_are_coded_over_the_wire() {
     let response = conn.read_response("GET");
     assert_eq!((response.status, response.field("content-encoding")), (206, None));
     assert_eq!(response.body, &text(200_000).as_bytes()[8..16]);
-    for (method, path) in [("HEAD", "/files/page.html"), ("GET", "/files/small.txt")] {
-        conn.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n"));
-        assert_eq!(conn.read_response(method).field("content-encoding"), None);
+    conn.send("GET /files/small.txt HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(conn.read_response("GET").field("content-encoding"), None);
+}
+
+/// A handler that is asked for a page of 5000 bytes with the tag `"a"`, and answers HEAD without it.
+fn page() -> impl Handler {
+    Compress::new().wrap(async |request: Request| {
+        let response = if *request.method() == http::Method::HEAD {
+            let length = HeaderValue::from_static("5000");
+            Response::text("").with_header(header::CONTENT_LENGTH, length)
+        } else {
+            Response::text(text(5000))
+        };
+        response
+            .with_header(header::ETAG, HeaderValue::from_static("\"a\""))
+            .with_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
+    })
+}
+
+#[tokio::test]
+async fn head_is_told_what_get_would_be() {
+    let handler = page();
+    for (accept, coding) in
+        [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("gzip;q=0", ""), ("identity", "")]
+    {
+        let (got, _) = ask(&handler, &get(accept)).await;
+        let head = handler.call(Request::sample(&get(accept).replace("GET", "HEAD"))).await;
+        assert_eq!(field(&head, "content-encoding"), coding, "{accept}");
+        for name in ["content-encoding", "etag", "vary", "accept-ranges", "content-type"] {
+            assert_eq!(field(&head, name), field(&got, name), "{accept}: {name}");
+        }
+        let is_plain = coding.is_empty();
+        assert_eq!(field(&head, "content-length"), if is_plain { "5000" } else { "" }, "{accept}");
+        assert_eq!(head.body().len(), is_plain.then_some(0), "{accept}: nobody knows");
+    }
+}
+
+#[tokio::test]
+async fn head_of_a_handler_that_gives_the_content_has_its_exact_length() {
+    for content in [text(5000).into_bytes(), noise(5000)] {
+        let handler =
+            Compress::new().wrap(move |_: Request| std::future::ready(Response::text(content.clone())));
+        for coding in ALL {
+            let got = handler.call(Request::sample(&get(coding))).await;
+            let head = handler.call(Request::sample(&get(coding).replace("GET", "HEAD"))).await;
+            assert!(got.body().len().is_some(), "{coding}");
+            assert_eq!(head.body().len(), got.body().len(), "{coding}");
+            assert_eq!(field(&head, "content-encoding"), field(&got, "content-encoding"), "{coding}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_without_a_length_or_of_what_is_small_is_left_alone() {
+    for length in [None, Some("0"), Some("1023"), Some("x")] {
+        let handler = Compress::new().wrap(move |_: Request| {
+            let response = Response::text("");
+            std::future::ready(match length {
+                Some(length) => {
+                    response.with_header(header::CONTENT_LENGTH, HeaderValue::from_static(length))
+                }
+                None => response,
+            })
+        });
+        let head = handler.call(Request::sample("HEAD / HTTP/1.1\r\nAccept-Encoding: gzip")).await;
+        assert_eq!(field(&head, "content-encoding"), "", "{length:?}");
+        assert_eq!(field(&head, "content-length"), length.unwrap_or_default());
+    }
+}
+
+#[tokio::test]
+async fn not_modified_has_the_tag_that_the_content_would_have() {
+    const VARY: (header::HeaderName, &str) = (header::VARY, "Accept-Encoding");
+    const TEXT: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/plain");
+    const PICTURE: (header::HeaderName, &str) = (header::CONTENT_TYPE, "image/png");
+    const FIXED: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-transform");
+    for (accept, condition, fields, is_weak) in [
+        ("gzip", "If-None-Match: W/\"a\"", &[][..], true),
+        ("br", "If-None-Match: \"b\", W/\"a\"", &[], true),
+        ("zstd", "If-None-Match: \"a\"\r\nIf-None-Match: W/\"a\"", &[VARY], true),
+        ("gzip;q=0", "If-None-Match: W/\"a\"", &[VARY], false),
+        ("identity", "If-None-Match: W/\"a\"", &[VARY], false),
+        ("gzip", "If-None-Match: W/\"a\"", &[FIXED], false),
+        // What it has is plain: it was not coded then.
+        ("gzip", "If-None-Match: \"a\"", &[VARY], false),
+        ("gzip", "If-None-Match: W/\"b\", \"a\"", &[], false),
+        ("gzip", "If-None-Match: *", &[], false),
+        ("gzip", "If-None-Match: *", &[VARY], true),
+        ("gzip", "If-None-Match: *", &[TEXT], true),
+        ("gzip", "If-None-Match: *", &[VARY, PICTURE], false),
+        ("gzip", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", &[VARY], true),
+    ] {
+        let handler = Compress::new().wrap(move |_: Request| {
+            let tag = HeaderValue::from_static("\"a\"");
+            let response = Response::new(http::StatusCode::NOT_MODIFIED).with_header(header::ETAG, tag);
+            std::future::ready(fields.iter().fold(response, |response, (name, value)| {
+                response.with_header(name.clone(), HeaderValue::from_static(value))
+            }))
+        });
+        for method in ["GET", "HEAD"] {
+            let head = format!("{method} / HTTP/1.1\r\nAccept-Encoding: {accept}\r\n{condition}");
+            let (response, _) = ask(&handler, &head).await;
+            let case = format!("{accept}, {condition}, {fields:?}");
+            assert_eq!(field(&response, "etag"), if is_weak { "W/\"a\"" } else { "\"a\"" }, "{case}");
+            let varies = is_weak || fields.contains(&VARY);
+            assert_eq!(field(&response, "vary"), if varies { "Accept-Encoding" } else { "" }, "{case}");
+            assert_eq!(field(&response, "content-encoding"), "", "{case}");
+        }
+    }
+}
+
+#[test]
+fn weak_tag_of_a_file_serves_for_what_weak_tags_are_for() {
+    let folder = Folder::new();
+    folder.write("page.html", text(200_000));
+    folder.write("small.html", "small");
+    let files = Files::new(folder.path()).expect("it is there");
+    let server = Served::start(Compress::new().wrap(files));
+    let mut conn = server.connect();
+    let mut ask = |method: &str, path: &str, fields: &str| {
+        conn.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        conn.read_response(method)
+    };
+    for coding in ALL {
+        let accept = format!("Accept-Encoding: {coding}\r\n");
+        let whole = ask("GET", "/page.html", &accept);
+        let tag = whole.field("etag").expect("a tag").to_owned();
+        assert!(tag.starts_with("W/"), "{tag}");
+        let head = ask("HEAD", "/page.html", &accept);
+        assert_eq!((head.status, head.field("content-length")), (200, None), "{coding}");
+        for name in ["etag", "vary", "content-encoding", "content-type"] {
+            assert_eq!(head.field(name), whole.field(name), "{coding}: {name}");
+        }
+        for method in ["GET", "HEAD"] {
+            let same = ask(method, "/page.html", &format!("{accept}If-None-Match: {tag}\r\n"));
+            assert_eq!((same.status, same.field("etag")), (304, Some(&*tag)), "{coding}");
+            assert_eq!(same.field("vary"), Some("Accept-Encoding"), "{coding}");
+        }
+        // Strong comparison: the bytes are not those of the plain file.
+        assert_eq!(ask("GET", "/page.html", &format!("{accept}If-Match: {tag}\r\n")).status, 412);
+        let range = format!("{accept}Range: bytes=0-9\r\nIf-Range: {tag}\r\n");
+        assert_eq!(ask("GET", "/page.html", &range).status, 200);
+        // What is too small keeps its strong tag.
+        let small = ask("GET", "/small.html", &accept);
+        let tag = small.field("etag").expect("a tag").to_owned();
+        let same = ask("GET", "/small.html", &format!("{accept}If-None-Match: {tag}\r\n"));
+        assert_eq!((same.status, same.field("etag")), (304, Some(&*tag)));
     }
 }

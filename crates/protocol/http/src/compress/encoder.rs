@@ -19,6 +19,15 @@ impl Encoder {
     /// Codings that this build has, the cheapest per byte saved first.
     pub(crate) const CODINGS: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 
+    /// Has this build the coding?
+    pub(crate) const fn is_built(coding: Coding) -> bool {
+        match coding {
+            Coding::Gzip => true,
+            Coding::Brotli => cfg!(feature = "brotli"),
+            Coding::Zstd => cfg!(feature = "zstd"),
+        }
+    }
+
     /// `None` when this build lacks the coding, or its encoder can't be had.
     pub(crate) fn new(coding: Coding) -> Option<Self> {
         match coding {

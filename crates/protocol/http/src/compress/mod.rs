@@ -3,6 +3,10 @@
 //! A response is compressed when its type shrinks (text, JSON, SVG, ...), it is not small, and nothing forbids it: a coding
 //! it has already, `no-transform`, a part of a whole. Streams are compressed piece by piece and flushed whenever their
 //! source pauses, so that server-sent events arrive as they are sent.
+//!
+//! HEAD is answered with the fields that GET would get, and a 304 with those of the 200 in its place, as far as that can be
+//! told without the content: to HEAD its length and type are taken for it, so what would turn out not to shrink is called
+//! coded as well; for a 304 see [`Wish::not_modified`].
 
 mod body;
 mod coding;
@@ -25,7 +29,7 @@ pub(crate) use self::encoder::Encoder;
 pub(crate) use self::media::is_compressible;
 use crate::codec::RequestHead;
 use crate::router::{BoxResponse, Middleware, Next};
-use crate::{Body, Handler, Request, Response};
+use crate::{Body, Handler, Headers, Request, Response};
 
 /// Compresses responses for clients that ask for it. A layer of a [`Router`](crate::Router), or around any handler.
 ///
@@ -70,8 +74,12 @@ impl Compress {
     }
 
     fn wish(&self, request: &Request) -> Wish {
-        let is_head = *request.method() == Method::HEAD;
-        Wish { accepted: Accepted::of(request.fields()), is_head, min_bytes: self.min_bytes }
+        Wish {
+            accepted: Accepted::of(request.fields()),
+            is_head: *request.method() == Method::HEAD,
+            known: request.fields().get_all("if-none-match").collect::<Vec<_>>().join(&b", "[..]),
+            min_bytes: self.min_bytes,
+        }
     }
 }
 
@@ -121,36 +129,88 @@ impl<F: Future<Output = Response>> Future for Compressing<F> {
 }
 
 /// What must be remembered of a request until its response is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Wish {
     accepted: Accepted,
     is_head: bool,
+    /// The tags of If-None-Match, in a row.
+    known: Vec<u8>,
     min_bytes: u64,
 }
 
 impl Wish {
-    fn apply(self, mut response: Response) -> Response {
-        if !can_be_coded(&response) {
+    fn apply(&self, mut response: Response) -> Response {
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return self.not_modified(response);
+        }
+        let length = self.length(&response);
+        if length == Some(0) || !can_be_coded(&response) {
             return response;
         }
         // A client that refuses plain content gets it coded whatever it is.
         let must = !self.accepted.allows_identity();
-        if !must && !is_worth_it(&response, self.min_bytes) {
+        if !must && !is_worth_it(&response, length, self.min_bytes) {
             return response;
         }
         vary(&mut response);
-        // To HEAD the fields of the plain content are as true, and cost nothing.
-        if self.is_head {
-            return response;
+        if response.body().is_empty() {
+            return self.head(response);
         }
-        let mut codings = self.accepted.ranked(Encoder::CODINGS);
-        match codings.find_map(|coding| Some((coding, Encoder::new(coding)?))) {
+        match self.codings().find_map(|coding| Some((coding, Encoder::new(coding)?))) {
             Some((coding, encoder)) => self.encode(response, coding, encoder),
             None => response,
         }
     }
 
-    fn encode(self, mut response: Response, coding: Coding, encoder: Encoder) -> Response {
+    /// What this build has of what the client wants, most wanted first.
+    fn codings(&self) -> impl Iterator<Item = Coding> {
+        self.accepted.ranked(Encoder::CODINGS).filter(|coding| Encoder::is_built(*coding))
+    }
+
+    /// How long the plain content is. To HEAD a handler may say so without giving it.
+    fn length(&self, response: &Response) -> Option<u64> {
+        let said = response.headers().get(&CONTENT_LENGTH).filter(|_| self.is_head);
+        let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
+        if response.body().is_empty() { said.or(Some(0)) } else { response.body().len() }
+    }
+
+    /// The answer to HEAD without the content: how long it is when it is coded nobody knows (RFC 9110 §8.6).
+    fn head(&self, mut response: Response) -> Response {
+        let Some(coding) = self.codings().next() else { return response };
+        describe(&mut response, coding);
+        response.with_body(Body::from_fn(|| std::future::ready(None)))
+    }
+
+    /// A 304 has the tag that the 200 in its place would have (RFC 9110 §15.4.5).
+    ///
+    /// Whether that would be coded is not to be seen from a response without content, and seldom with a type. But the client
+    /// tells: who names the weak tag was sent coded content, who names the strong one has it plain, as it was too small, of
+    /// another type, or asked for so. Who names neither (`*`, a date) is answered by the type, or by Vary in its place.
+    fn not_modified(&self, mut response: Response) -> Response {
+        if is_fixed(&response) || self.codings().next().is_none() {
+            return response;
+        }
+        let headers = response.headers();
+        let Some(tag) = headers.get(&ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")) else {
+            return response;
+        };
+        // Tags hold no quotes: found with theirs, it is all of one.
+        let has = |tag: &[u8]| memchr::memmem::find(&self.known, tag).is_some();
+        let is_coded = if has(tag.as_bytes()) {
+            has(&[b"W/", tag.as_bytes()].concat())
+        } else if headers.contains(&CONTENT_TYPE) {
+            has_type_that_shrinks(&response)
+        } else {
+            has_token(&response, VARY, "accept-encoding")
+        };
+        if is_coded {
+            vary(&mut response);
+            take_back(response.headers_mut());
+        }
+        response
+    }
+
+    fn encode(&self, mut response: Response, coding: Coding, encoder: Encoder) -> Response {
         let body = match std::mem::take(response.body_mut()).try_into_full() {
             Ok(bytes) if bytes.len() <= WHOLE_BYTES => match whole(&bytes, encoder) {
                 Some(coded) if coded.len() < bytes.len() || !self.accepted.allows_identity() => {
@@ -173,22 +233,26 @@ fn can_be_coded(response: &Response) -> bool {
     let has_content = status.as_u16() >= 200
         && !matches!(
             status,
-            StatusCode::NO_CONTENT
-                | StatusCode::RESET_CONTENT
-                | StatusCode::PARTIAL_CONTENT
-                | StatusCode::NOT_MODIFIED
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
         );
-    let headers = response.headers();
-    let is_fixed = headers.contains(&CONTENT_ENCODING)
-        || headers.contains(&CONTENT_RANGE)
-        || has_token(response, CACHE_CONTROL, "no-transform");
-    has_content && !is_fixed && !response.body().is_empty() && response.upgrade.is_none()
+    has_content && !is_fixed(response) && response.upgrade.is_none()
 }
 
-fn is_worth_it(response: &Response, min_bytes: u64) -> bool {
+/// Has its handler said how it is to go out?
+fn is_fixed(response: &Response) -> bool {
+    let headers = response.headers();
+    headers.contains(&CONTENT_ENCODING)
+        || headers.contains(&CONTENT_RANGE)
+        || has_token(response, CACHE_CONTROL, "no-transform")
+}
+
+fn is_worth_it(response: &Response, length: Option<u64>, min_bytes: u64) -> bool {
+    has_type_that_shrinks(response) && length.is_none_or(|length| length >= min_bytes)
+}
+
+fn has_type_that_shrinks(response: &Response) -> bool {
     let content_type = response.headers().get(&CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(is_compressible)
-        && response.body().len().is_none_or(|length| length >= min_bytes)
 }
 
 /// Does a comma-separated field hold this token?
@@ -204,10 +268,15 @@ fn vary(response: &mut Response) {
     }
 }
 
-/// Says how it is coded, and takes back what holds for the plain content only.
+/// Says how it is coded.
 fn describe(response: &mut Response, coding: Coding) {
     let headers = response.headers_mut();
     headers.set(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    take_back(headers);
+}
+
+/// Takes back what holds for the plain content only.
+fn take_back(headers: &mut Headers) {
     headers.remove(&CONTENT_LENGTH);
     // Ranges count bytes of the plain content.
     headers.remove(&ACCEPT_RANGES);
