@@ -45,7 +45,7 @@ pub(crate) struct Options {
     /// Compresses what shrinks, for clients that ask; files beside it (x.br, x.zst, x.gz) are used in any case
     #[arg(long)]
     pub(crate) compress: bool,
-    /// Prints a line for each request
+    /// Prints a line for each request, its target with the query as it came: what is secret in it is in the log
     #[arg(long)]
     pub(crate) access_log: bool,
     /// How long requests under way may take to end after a signal

@@ -77,6 +77,8 @@ fn access_log_has_a_line_for_each_request() {
         assert!(moment.len() == 20 && moment.ends_with('Z'), "{line}");
         assert!(rest.starts_with(&format!("{} {expected} {length}", conn.local_addr())), "{line}");
     }
+    // Other output of the program shows no query: who turns this on is told.
+    assert!(run(&["serve", "--help"]).stdout.contains("with the query"));
 }
 
 #[test]
