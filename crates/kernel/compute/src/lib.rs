@@ -15,6 +15,7 @@ mod entry;
 #[cfg(all(test, feature = "loom"))]
 mod loom_tests;
 mod options;
+mod own;
 mod pool;
 mod queue;
 mod ring;
@@ -29,6 +30,7 @@ mod turn;
 pub use computing::Computing;
 pub use entry::Job;
 pub use options::{QueueOptions, WhenFull};
+pub use own::{is_own_thread, mark_own_thread};
 pub use pool::Compute;
 pub use queue::Queue;
 /// What [`Queue::parallel`] and [`Queue::scope`] run: parallel iterators, `join`, `Scope`.

@@ -14,7 +14,8 @@ use crate::stats::QueueStats;
 use crate::sync::{Mutex, lock};
 
 /// Threads for computations. Clones are handles to the same; when the last one is dropped, what waits is refused, what runs sees its
-/// token set and is waited for, and the threads end.
+/// token set and is waited for, and the threads end. On a thread of a pool or an engine nothing is waited for: see
+/// [`mark_own_thread`](crate::mark_own_thread).
 #[derive(Clone)]
 pub struct Compute(Arc<Handle>);
 

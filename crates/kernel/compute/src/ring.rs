@@ -15,6 +15,7 @@ use millstream_base::{Error, Kind, Origin, Result, RunningMean};
 
 use crate::clock::Clock;
 use crate::entry::Entry;
+use crate::own::{is_own_thread, mark_own_thread};
 use crate::queue::Shared;
 use crate::seat::Seat;
 use crate::stats::nanos;
@@ -94,7 +95,11 @@ impl Core {
     /// Starts a thread, named after the pool.
     pub(crate) fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
         let named = thread::Builder::new().name(format!("{}-{name}", self.name));
-        let thread = named.spawn(body).map_err(|error| {
+        let marked = move || {
+            mark_own_thread();
+            body();
+        };
+        let thread = named.spawn(marked).map_err(|error| {
             Error::new(Kind::Io, Origin::Local, "can't start a compute thread").with_source(error)
         })?;
         let mut threads = lock(&self.threads);
@@ -232,14 +237,15 @@ impl Core {
         self.clock.close();
     }
 
-    /// Waits for all threads, unless it is called by one of them: a job may drop the last handle, and nobody waits for himself.
+    /// Waits for all threads, unless a pool's or an engine's own thread calls it: those are waited for themselves.
     pub(crate) fn join(&self) {
-        let is_inside = Seat::current().is_some_and(|seat| seat.is_of(self));
+        if is_own_thread() {
+            return;
+        }
         loop {
             // A substitute may come while others are waited for.
             let threads = std::mem::take(&mut *lock(&self.threads));
-            let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-            if threads.is_empty() || is_inside || threads.iter().any(is_own) {
+            if threads.is_empty() {
                 return;
             }
             threads.into_iter().for_each(|thread| drop(thread.join()));

@@ -43,10 +43,6 @@ impl Seat {
         SEAT.try_with(|seat| seat.borrow().clone()).ok().flatten()
     }
 
-    pub(crate) fn is_of(&self, core: &Core) -> bool {
-        std::ptr::eq(&raw const *self.core, core)
-    }
-
     /// Does it serve this queue now?
     pub(crate) fn is_serving(&self, queue: &Arc<Shared>) -> bool {
         self.turn.is_of(queue)

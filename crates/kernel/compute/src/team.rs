@@ -14,6 +14,7 @@ use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
 use crate::cell::{Computation, Work, discard};
 use crate::entry::Entry;
+use crate::own::mark_own_thread;
 use crate::queue::Shared;
 use crate::seat::Seat;
 use crate::stats::Ran;
@@ -87,7 +88,10 @@ pub(crate) fn help(helper: ThreadBuilder) {
 
 /// The same where the pool ends. Without a thread the team does without, as far as it can.
 pub(crate) fn help_late(helper: ThreadBuilder) {
-    drop(thread::Builder::new().name("compute-late".to_owned()).spawn(|| helper.run()));
+    drop(thread::Builder::new().name("compute-late".to_owned()).spawn(|| {
+        mark_own_thread();
+        helper.run();
+    }));
 }
 
 /// A team, and its first worker, which is the caller's to run.

@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use millstream_base::{Error, Kind, Origin, Result};
+use millstream_compute::mark_own_thread;
 
 use crate::engine::Inner;
 use crate::worker::{Worker, run_thread};
@@ -112,6 +113,7 @@ impl EngineBuilder {
         let (index, time) = (worker.index(), self.time);
         let (said, started) = sync_channel::<io::Result<()>>(1);
         let thread = thread::Builder::new().name(format!("{}-{index}", self.name)).spawn(move || {
+            mark_own_thread();
             if let Some(core) = core {
                 pin_to(core);
             }

@@ -3,10 +3,11 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use millstream_base::registry::{Registry, Sample, Value};
 use millstream_base::{Counters, EngineId, Gauge, IdSource, Result};
+use millstream_compute::is_own_thread;
 
 use crate::lifecycle::{Busy, Lifecycle, Stage};
 use crate::timers::Names;
@@ -15,6 +16,10 @@ use crate::{EngineBuilder, worker};
 
 /// A set of workers, one thread a core. Clones are handles to the same engine; when the last one is dropped the
 /// workers stop and everything on them is cancelled.
+///
+/// That drop waits until the engine's threads have ended: until what blocks or computes has returned. On a thread of an engine,
+/// this one or another (a worker, one of [`blocking`](Self::blocking) or of [`compute`](Self::compute)), it waits for nothing and
+/// lets them go: they end by themselves as soon as their last call returns. So engines may drop each other.
 ///
 /// ```
 /// use millstream_runtime::Engine;
@@ -210,9 +215,8 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        // A worker may drop the last handle: nobody waits for himself.
-        let from_inside = threads.iter().any(|thread| thread.thread().id() == thread::current().id());
-        if !from_inside {
+        // An engine's own thread, of this one or another, is waited for by others: it waits for nobody.
+        if !is_own_thread() {
             threads.into_iter().for_each(|thread| drop(thread.join()));
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 
 use millstream_base::{Error, Kind, Origin, Result, Slot};
+use millstream_compute::mark_own_thread;
 
 use crate::beat::Beat;
 use crate::builder::Time;
@@ -171,6 +172,8 @@ impl Drop for LeaveTimers {
 fn build_runtime(time: Time) -> io::Result<tokio::runtime::LocalRuntime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().on_thread_unpark(clock::begin_turn);
+    // The threads that block for this worker: marked as a whole, for they also drop what nobody takes of a call's output.
+    builder.on_thread_start(mark_own_thread);
     match time {
         Time::Runs => {}
         #[cfg(feature = "test-util")]
