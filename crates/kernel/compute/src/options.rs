@@ -15,7 +15,7 @@ pub enum WhenFull {
     Refuse,
 }
 
-/// What a queue may do.
+/// What a queue may do. Fields that are set themselves are cut as the setters do when a queue is made of them.
 ///
 /// ```
 /// use millstream_compute::QueueOptions;
@@ -47,19 +47,19 @@ impl QueueOptions {
     /// Sets [`weight`](Self::weight); outside of 1 to 1,000 it is cut to that.
     #[must_use]
     pub fn weight(self, weight: u32) -> Self {
-        Self { weight: weight.clamp(1, 1000), ..self }
+        Self { weight, ..self }.within_limits()
     }
 
     /// Sets [`max_parallel`](Self::max_parallel); at least 1.
     #[must_use]
     pub fn max_parallel(self, most: usize) -> Self {
-        Self { max_parallel: Some(most.max(1)), ..self }
+        Self { max_parallel: Some(most), ..self }.within_limits()
     }
 
-    /// Sets [`depth`](Self::depth); at least 1.
+    /// Sets [`depth`](Self::depth); outside of 1 to 2^61 - 1 (on 64 bits) it is cut to that.
     #[must_use]
     pub fn depth(self, most: usize) -> Self {
-        Self { depth: Some(most.clamp(1, Semaphore::MAX_PERMITS)), ..self }
+        Self { depth: Some(most), ..self }.within_limits()
     }
 
     /// Sets [`when_full`](Self::when_full).
@@ -73,4 +73,18 @@ impl QueueOptions {
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
+
+    /// The same, each field cut to what a queue can do: below it would never run a job, above it would never leave the threads to
+    /// others, or count further than a semaphore can.
+    pub(crate) fn within_limits(self) -> Self {
+        Self {
+            weight: self.weight.clamp(1, MOST_WEIGHT),
+            max_parallel: self.max_parallel.map(|most| most.max(1)),
+            depth: self.depth.map(|most| most.clamp(1, Semaphore::MAX_PERMITS)),
+            ..self
+        }
+    }
 }
+
+/// A turn of such a queue may take 0.1 s, a thousand slices: a guess, more than any share needs to be.
+const MOST_WEIGHT: u32 = 1000;

@@ -68,11 +68,12 @@ impl Compute {
         self.make(name, QueueOptions::default())
     }
 
-    /// The queue of this name with these options.
+    /// The queue of this name with these options, cut to what their setters allow.
     ///
     /// # Errors
     /// [`Kind::Invalid`](millstream_base::Kind::Invalid) when there is one with others.
     pub fn queue_with(&self, name: &str, options: QueueOptions) -> Result<Queue> {
+        let options = options.within_limits();
         let queue = self.make(name, options.clone());
         if *queue.options() == options {
             return Ok(queue);

@@ -257,3 +257,30 @@ async fn outputs_come_to_any_runtime() {
     assert_eq!(sum, 999_000);
     assert_eq!(queue.stats().done, 1000);
 }
+
+#[test]
+fn options_beyond_their_limits_are_cut_whoever_sets_them() {
+    let compute = one_thread();
+    let most = tokio::sync::Semaphore::MAX_PERMITS;
+    let rows = [
+        ("least", 0, 0, 0, (1, 1, 1)),
+        ("within", 7, 3, 5, (7, 3, 5)),
+        ("most", u32::MAX, usize::MAX, usize::MAX, (1000, usize::MAX, most)),
+    ];
+    for (name, weight, parallel, depth, expected) in rows {
+        let mut fields = QueueOptions::default();
+        (fields.weight, fields.max_parallel, fields.depth) = (weight, Some(parallel), Some(depth));
+        let setters = QueueOptions::default().weight(weight).max_parallel(parallel).depth(depth);
+        let queue = compute.queue_with(name, fields).expect("a new name");
+        assert_eq!(*queue.options(), setters, "{name}");
+        let (weight, parallel, depth) = expected;
+        assert_eq!(
+            (setters.weight, setters.max_parallel, setters.depth),
+            (weight, Some(parallel), Some(depth))
+        );
+        for number in 0..10 {
+            assert_eq!(queue.run(move || number).wait().expect("it runs"), number, "{name}");
+        }
+        assert!(compute.queue_with(name, setters).is_ok(), "they are the same options");
+    }
+}
