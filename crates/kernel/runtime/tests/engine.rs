@@ -138,6 +138,29 @@ fn shutdown_past_its_deadline_cancels_what_is_left() {
 }
 
 #[test]
+fn shutdown_may_wait_without_an_end() {
+    for patience in [Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
+        let engine = engine(1);
+        let (busy, draining) = (engine.busy(), engine.draining());
+        let job = engine.workers()[0].run(move || {
+            drop(spawn_local(async move {
+                draining.await;
+                drop(busy);
+            }));
+        });
+        job.expect("the engine runs");
+        assert!(block_on(engine.shutdown(Shutdown::Graceful(patience))));
+        let engine = self::engine(1);
+        let hurried = async {
+            let _busy = engine.busy();
+            let patient = engine.shutdown(Shutdown::Graceful(patience));
+            tokio::join!(patient, engine.shutdown(Shutdown::Graceful(Duration::from_millis(1))))
+        };
+        assert_eq!(block_on(hurried), (false, false));
+    }
+}
+
+#[test]
 fn dropping_the_last_handle_stops_the_workers() {
     let engine = engine(2);
     let (dropped, was_dropped) = std::sync::mpsc::channel::<()>();
