@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use millstream_base::{Error, Kind, Origin, Result};
 
@@ -77,6 +77,11 @@ pub(crate) fn contain_call(job: impl FnOnce()) {
     }
 }
 
+/// Wakes each. A waker that panics keeps nobody from being woken: its panic is logged, counted on a worker, and goes no further.
+pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(|waker| contain_call(|| waker.wake()));
+}
+
 /// Counts the panic and words it.
 pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     let message = panic
@@ -87,7 +92,7 @@ pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     if let Some(engine) = current().and_then(|worker| worker.engine()) {
         engine.count_panic();
     }
-    tracing::error!(%message, "a task panicked; the worker goes on");
+    tracing::error!(%message, "a task or a waker panicked; the worker goes on");
     Error::new(Kind::Panic, Origin::Caller, message)
 }
 

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::clock::micros_of;
+use crate::local::contain_call;
 use crate::timers::drive;
 
 /// How long a tick is: the precision of every deadline kept here.
@@ -254,7 +255,7 @@ impl Entry {
     fn wake(&self) {
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(waker) = waker {
-            waker.wake();
+            contain_call(|| waker.wake());
         }
     }
 }

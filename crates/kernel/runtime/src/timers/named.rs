@@ -3,7 +3,7 @@
 //! Rules:
 //! 1. A timer is in its engine's list from its making until it fires, is cancelled or is dropped. Whoever takes it out, under
 //!    the list's lock, has decided what became of it: so it has one outcome, and cancelling counts right.
-//! 2. Wakers are called, and dropped, when the lock is free.
+//! 2. Wakers are cloned, called and dropped when the lock is free.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use millstream_base::{Error, Kind, Origin, Result};
 
 use super::sleep::{Sleep, sleep};
+use crate::local::wake_each;
 use crate::worker::stopped;
 use crate::{Engine, Stage};
 
@@ -46,7 +47,8 @@ impl Engine {
         NamedTimer { names, name, number, sleep: sleep(span), is_over: false }
     }
 
-    /// Cancels the timers of this name that were made first, at most so many or all; gives how many they were.
+    /// Cancels the timers of this name that were made first, at most so many or all; gives how many they were. Whoever awaits them
+    /// is woken here; a waker that panics is logged and keeps nobody behind it from being woken.
     pub fn cancel_timers(&self, name: &str, at_most: Option<usize>) -> usize {
         let names = self.shared(|engine| Names::new(engine.stage() == Stage::Stopped));
         names.cancel(name, at_most.unwrap_or(usize::MAX))
@@ -108,7 +110,7 @@ impl Names {
         }
         drop(guard);
         let count = cancelled.len();
-        cancelled.into_values().flatten().for_each(Waker::wake);
+        wake_each(cancelled.into_values().flatten());
         count
     }
 
@@ -124,7 +126,7 @@ impl Names {
             state.is_closed = true;
             std::mem::take(&mut state.timers)
         };
-        timers.into_values().flat_map(BTreeMap::into_values).flatten().for_each(Waker::wake);
+        wake_each(timers.into_values().flat_map(BTreeMap::into_values).flatten());
     }
 
     /// Takes a timer out; says whether it was there.
@@ -141,15 +143,19 @@ impl Names {
 
     /// Sets whom to wake when a timer is cancelled; says whether it is still there.
     fn set_waker(&self, name: &str, number: u64, waker: &Waker) -> bool {
-        let mut state = self.lock();
-        let Some(place) = state.timers.get_mut(name).and_then(|timers| timers.get_mut(&number)) else {
-            return false;
-        };
-        let is_known = place.as_ref().is_some_and(|known| known.will_wake(waker));
-        let replaced = if is_known { None } else { place.replace(waker.clone()) };
-        drop(state);
-        drop(replaced);
-        true
+        let is_known = |known: &mut Option<Waker>| known.as_ref().is_some_and(|known| known.will_wake(waker));
+        match self.look_at(name, number, is_known) {
+            Some(false) => {}
+            known => return known.is_some(),
+        }
+        let mut new = Some(waker.clone());
+        // The old one is dropped behind it: rule 2.
+        self.look_at(name, number, |place| std::mem::swap(place, &mut new)).is_some()
+    }
+
+    /// What `look` makes, under the lock, of a timer's waker; `None` where the timer is not there any more.
+    fn look_at<R>(&self, name: &str, number: u64, look: impl FnOnce(&mut Option<Waker>) -> R) -> Option<R> {
+        self.lock().timers.get_mut(name)?.get_mut(&number).map(look)
     }
 
     fn error(&self) -> Error {

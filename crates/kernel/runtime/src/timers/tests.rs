@@ -1,6 +1,7 @@
 //! What only shows inside: who stands in the wheel, and that nobody is left there.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -136,5 +137,48 @@ fn names_are_forgotten_with_their_last_timer() {
         assert_eq!(names.count(), 0);
         assert!(cancelled.await.unwrap_err().is_cancelled());
         assert_eq!(in_wheel(), 0);
+    });
+}
+
+/// Panics when it is woken.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("as the test wants");
+    }
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn waker_that_panics_keeps_nobody_from_being_woken() {
+    paused(async |engine| {
+        let (bomb, woken) = (Waker::from(Arc::new(Bomb)), Arc::new(Count::default()));
+        let counts = Waker::from(woken.clone());
+        let wakers = [&counts, &bomb, &counts, &bomb, &counts];
+        let mut timers: Vec<_> = wakers.iter().map(|_| engine.timer("job", MS * 50)).collect();
+        let mut sleeps: Vec<_> = wakers.iter().map(|_| sleep(MS * 5)).collect();
+        for (index, waker) in wakers.into_iter().enumerate() {
+            let mut cx = Context::from_waker(waker);
+            assert!(pin!(&mut sleeps[index]).poll(&mut cx).is_pending());
+            assert!(pin!(&mut timers[index]).poll(&mut cx).is_pending());
+        }
+        assert_eq!(engine.cancel_timers("job", None), 5);
+        assert_eq!(woken.0.load(Relaxed), 3);
+        drop(timers);
+        advance(MS * 5).await;
+        assert_eq!(woken.0.load(Relaxed), 6);
+        let mut again = sleep(MS);
+        assert!(poll(&mut again).is_pending());
+        again.await; // its driver goes on
     });
 }

@@ -9,7 +9,7 @@
 //! 2. `elapsed` is written under the lock, behind the slots. Whoever reads a tick there knows, without the lock, that all
 //!    entries up to it are out of the slots: a [`Seat`] whose tick has come has no entry any more. Release, Acquire.
 //! 3. A wheel whose worker ends is closed: all ticks have come, and everybody in it is woken, to wait elsewhere.
-//! 4. Wakers are called, and dropped, when the lock is free.
+//! 4. Wakers of others are cloned, called and dropped when the lock is free.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::driver::drive;
 use super::slots::{Slots, Who};
+use crate::local::wake_each;
 use crate::reactor;
 
 /// The timers of one worker. Clones share them.
@@ -172,11 +173,10 @@ impl SleepWheel {
             std::mem::take(&mut state.due)
         };
         // The worker's own tasks end with it.
-        due.drain(..).for_each(|who| {
-            if let Who::Other(waker) = who {
-                waker.wake()
-            }
-        });
+        wake_each(due.drain(..).filter_map(|who| match who {
+            Who::Other(waker) => Some(waker),
+            Who::Task(_) => None,
+        }));
     }
 
     /// Is it the wheel of the current thread?
@@ -207,7 +207,7 @@ impl Woken {
         if !self.tasks.is_empty() {
             reactor::queue_due(self.tasks.drain(..));
         }
-        self.others.drain(..).for_each(Waker::wake);
+        wake_each(self.others.drain(..));
     }
 }
 
@@ -240,16 +240,24 @@ impl Seat {
 
     fn set_who(&self, cx: &Context<'_>) -> Fate {
         let is_here = self.wheel.is_here();
-        let mut state = self.wheel.lock();
-        let fate = self.fate();
-        if fate != Fate::Waits {
-            return fate;
+        let is_known = |known: &mut Who| known.is(cx, is_here);
+        match self.look_at(is_known) {
+            Ok(false) => {}
+            Ok(true) => return Fate::Waits,
+            Err(fate) => return fate,
         }
-        let known = state.slots.who_mut(self.key);
-        let replaced = (!known.is(cx, is_here)).then(|| std::mem::replace(known, Who::of(cx, is_here)));
-        drop(state);
-        drop(replaced);
-        fate
+        let mut new = Who::of(cx, is_here);
+        // The old one is dropped behind it: rule 4.
+        self.look_at(|known| std::mem::swap(known, &mut new)).err().unwrap_or(Fate::Waits)
+    }
+
+    /// What `look` makes, under the lock, of who waits; an error where nobody does any more.
+    fn look_at<R>(&self, look: impl FnOnce(&mut Who) -> R) -> Result<R, Fate> {
+        let mut state = self.wheel.lock();
+        match self.fate() {
+            Fate::Waits => Ok(look(state.slots.who_mut(self.key))),
+            fate => Err(fate),
+        }
     }
 
     /// Was it taken for a moment as late as this one?
