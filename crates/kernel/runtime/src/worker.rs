@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) beat: Beat,
     pub(crate) wheel: Wheel,
+    /// Its timers. There once it runs.
+    pub(crate) sleepers: OnceLock<SleepWheel>,
     pub(crate) handle: OnceLock<tokio::runtime::Handle>,
     load: AtomicUsize,
 }
@@ -38,6 +40,7 @@ impl Worker {
             inbox: Inbox::new(),
             beat: Beat::new(),
             wheel: Wheel::new(crate::now()),
+            sleepers: OnceLock::new(),
             handle: OnceLock::new(),
             load: AtomicUsize::new(0),
         }))
@@ -133,6 +136,7 @@ pub(crate) fn run_thread(worker: &Worker, slot: millstream_base::EngineId, time:
     let _sleeping = LeaveTimers;
     let served = runtime.block_on(async {
         let sleepers = SleepWheel::new(crate::now());
+        let _ = worker.0.sleepers.set(sleepers.clone());
         timers::enter(sleepers.clone());
         tokio::task::spawn_local(sleepers.drive());
         tokio::task::spawn_local(worker.0.wheel.clone().drive());

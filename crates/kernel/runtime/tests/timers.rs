@@ -4,7 +4,7 @@ use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use millstream_base::Kind;
@@ -281,4 +281,54 @@ fn firing_and_cancelling_at_once_have_one_outcome() {
 fn paused_time_has_one_worker() {
     let refused = Engine::builder().start_paused().workers(2).build().unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
+}
+
+/// Unparks a thread.
+struct Parked(std::thread::Thread);
+
+impl std::task::Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls on a thread that has no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Parked(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
+
+#[test]
+fn named_timer_needs_no_runtime() {
+    let engine = Engine::builder().workers(1).build().unwrap();
+    let bare = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let begun = Instant::now();
+    block_on(engine.timer("plain", 5 * MS)).unwrap();
+    bare.block_on(engine.timer("without timers", 5 * MS)).unwrap();
+    assert!(begun.elapsed() >= 10 * MS);
+    for (name, patience) in [("cancelled", 60_000 * MS), ("endless", Duration::MAX)] {
+        let timer = engine.timer(name, patience);
+        let owner = engine.clone();
+        let other = std::thread::spawn(move || owner.cancel_timers(name, None));
+        assert_eq!(block_on(timer).unwrap_err().to_string(), format!("{name}: timer cancelled"));
+        assert_eq!(other.join().unwrap(), 1);
+    }
+}
+
+#[test]
+fn named_timer_off_the_workers_ends_with_its_engine() {
+    let engine = Engine::builder().workers(1).build().unwrap();
+    let mut waits = engine.timer("late", 60_000 * MS);
+    assert!(pin!(&mut waits).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (unpolled, due) = (engine.timer("late", 60_000 * MS), engine.timer("late", Duration::ZERO));
+    drop(engine);
+    for timer in [waits, unpolled, due] {
+        assert_eq!(block_on(timer).unwrap_err().to_string(), "late: the engine has stopped");
+    }
 }

@@ -33,7 +33,7 @@ pub enum MissedTick {
 /// ```
 ///
 /// # Panics
-/// When the period is zero.
+/// When the period is zero; and where [`sleep`](crate::sleep()) does, when a tick is awaited.
 pub fn interval(period: Duration) -> Interval {
     interval_at(fresh_now(), period)
 }

@@ -1,7 +1,8 @@
 //! Waiting for a moment: [`sleep`], [`interval`], [`timeout`](fn@timeout), and timers with a name that others can cancel.
 //!
 //! On a worker, timers stand in a wheel of the worker's own with ticks of 1 ms ([`wheel`]), which holds no object for each
-//! of them but a waker and two numbers ([`slots`]). On any other tokio runtime they are tokio's.
+//! of them but a waker and two numbers ([`slots`]). On any other tokio runtime they are tokio's, but
+//! for those with a name: a worker of their engine keeps the time for them wherever they are awaited.
 //!
 //! ```
 //! use millstream_runtime::{Engine, sleep, timeout};

@@ -14,6 +14,7 @@ use std::time::Duration;
 use millstream_base::{Error, Kind, Origin, Result};
 
 use super::sleep::{Sleep, sleep};
+use super::wheel::SleepWheel;
 use crate::local::wake_each;
 use crate::worker::stopped;
 use crate::{Engine, Stage};
@@ -21,7 +22,8 @@ use crate::{Engine, Stage};
 impl Engine {
     /// A timer of this name, one of any number: a future that ends with `Ok` after this span, or with an error when it is
     /// cancelled before. With [`Duration::MAX`] it only ends by being cancelled. It counts from this call on, polled or not,
-    /// and can be awaited on any runtime.
+    /// and can be awaited anywhere: off the workers, a worker of this engine keeps the time and wakes whoever waits, and no runtime is
+    /// needed. Like [`sleep`](crate::sleep()), it is never early, and at most two milliseconds late unless that worker is busy.
     ///
     /// Whoever polls it is told what came first: a timer whose moment has passed can still be cancelled until it is polled.
     /// Dropping it takes it out of the list.
@@ -44,7 +46,8 @@ impl Engine {
     pub fn timer(&self, name: &str, span: Duration) -> NamedTimer {
         let names = self.shared(|engine| Names::new(engine.stage() == Stage::Stopped));
         let (name, number) = names.add(name);
-        NamedTimer { names, name, number, sleep: sleep(span), is_over: false }
+        let home = self.workers()[0].0.sleepers.get().cloned();
+        NamedTimer { names, name, number, sleep: sleep(span), home, is_over: false }
     }
 
     /// Cancels the timers of this name that were made first, at most so many or all; gives how many they were. Whoever awaits them
@@ -72,6 +75,8 @@ pub struct NamedTimer {
     name: Arc<str>,
     number: u64,
     sleep: Sleep,
+    /// Where it waits off the workers. When it has ended, the list is closed, or about to be.
+    home: Option<SleepWheel>,
     is_over: bool,
 }
 
@@ -177,17 +182,18 @@ impl Future for NamedTimer {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let has_fired = Pin::new(&mut self.sleep).poll(cx).is_ready();
-        let (name, number) = (&*self.name, self.number);
+        let this = &mut *self;
+        let has_fired = this.sleep.poll_with(this.home.as_ref(), cx).is_ready();
+        let (name, number) = (&*this.name, this.number);
         let was_there = match has_fired {
-            true => self.names.take(name, number),
-            false => self.names.set_waker(name, number, cx.waker()),
+            true => this.names.take(name, number),
+            false => this.names.set_waker(name, number, cx.waker()),
         };
-        self.is_over = has_fired || !was_there;
+        this.is_over = has_fired || !was_there;
         match was_there {
             true if has_fired => Poll::Ready(Ok(())),
             true => Poll::Pending,
-            false => Poll::Ready(Err(self.names.error().with_target(&*self.name))),
+            false => Poll::Ready(Err(this.names.error().with_target(name))),
         }
     }
 }

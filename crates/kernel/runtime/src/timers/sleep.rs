@@ -24,11 +24,15 @@ use crate::clock::{fresh_now, turn_now};
 /// # })?;
 /// # Ok::<(), millstream_base::Error>(())
 /// ```
+///
+/// # Panics
+/// Of the future: when it is polled where there is neither a worker nor a tokio runtime with timers. A
+/// [timer with a name](crate::Engine::timer) waits anywhere.
 pub fn sleep(span: Duration) -> Sleep {
     Sleep { deadline: fresh_now().checked_add(span), place: Place::Nowhere }
 }
 
-/// Waits for this moment, as [`sleep`] does.
+/// Waits for this moment, as [`sleep`] does, and panics where that does.
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { deadline: Some(deadline), place: Place::Nowhere }
 }
@@ -79,8 +83,21 @@ impl Sleep {
         self.deadline = Some(deadline);
     }
 
+    /// The same as [`Future::poll`]; on a thread that is no worker it waits in the wheel of this one, and goes on waiting when that
+    /// has ended.
+    pub(super) fn poll_with(&mut self, home: Option<&SleepWheel>, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.place, Place::Nowhere) {
+            ready!(poll_budget(cx));
+        }
+        self.poll_place(home, cx)
+    }
+
     /// The same as [`Future::poll`], whatever the task's budget: for who has asked for it already.
     pub(super) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_place(None, cx)
+    }
+
+    fn poll_place(&mut self, home: Option<&SleepWheel>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         loop {
             match &mut self.place {
@@ -96,15 +113,20 @@ impl Sleep {
                     self.place = Place::Over;
                 }
                 Place::Nowhere if turn_now() >= deadline => self.place = Place::Over,
-                Place::Nowhere => match SleepWheel::seat_here(deadline, cx) {
-                    Some(seat) => {
-                        self.place = Place::Wheel(seat);
-                        return Poll::Pending;
+                Place::Nowhere => {
+                    let here = SleepWheel::seat_here(deadline, cx);
+                    let seat = here.or_else(|| home?.seat_from_outside(deadline, cx));
+                    match seat {
+                        Some(seat) => self.place = Place::Wheel(seat),
+                        None if home.is_some() => {}
+                        None => {
+                            let sleep = tokio::time::sleep_until(deadline.into());
+                            self.place = Place::Tokio(Box::pin(sleep));
+                            continue;
+                        }
                     }
-                    None => {
-                        self.place = Place::Tokio(Box::pin(tokio::time::sleep_until(deadline.into())));
-                    }
-                },
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -114,10 +136,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.place, Place::Nowhere) {
-            ready!(poll_budget(cx));
-        }
-        self.poll_elapsed(cx)
+        self.poll_with(None, cx)
     }
 }
 

@@ -27,6 +27,9 @@ use super::sleep::{Sleep, sleep};
 ///
 /// # Errors
 /// [`Kind::Timeout`].
+///
+/// # Panics
+/// Where [`sleep`](crate::sleep()) does.
 pub fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Timeout<F::IntoFuture> {
     Timeout { future: future.into_future(), sleep: sleep(limit), limit }
 }

@@ -13,7 +13,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -86,7 +86,13 @@ impl SleepWheel {
     /// A seat in the wheel of the current thread, if it has one.
     #[inline]
     pub(super) fn seat_here(deadline: Instant, cx: &Context<'_>) -> Option<Seat> {
-        HERE.try_with(|here| here.borrow().as_ref().map(|wheel| wheel.seat(deadline, cx))).ok()?
+        HERE.try_with(|here| here.borrow().as_ref().and_then(|wheel| wheel.seat(deadline, Who::of(cx, true))))
+            .ok()?
+    }
+
+    /// A seat for who polls on another thread than the wheel's worker's; `None` where the worker has ended.
+    pub(super) fn seat_from_outside(&self, deadline: Instant, cx: &Context<'_>) -> Option<Seat> {
+        self.seat(deadline, Who::of(cx, false))
     }
 
     #[cfg(test)]
@@ -115,10 +121,11 @@ impl SleepWheel {
         since.as_secs().saturating_mul(1000).saturating_add((since.subsec_nanos() / NANOS).into())
     }
 
-    /// For the wheel of the current thread.
-    fn seat(&self, deadline: Instant, cx: &Context<'_>) -> Seat {
-        let who = Who::of(cx, true);
+    fn seat(&self, deadline: Instant, who: Who) -> Option<Seat> {
         let mut state = self.lock();
+        if self.0.elapsed.load(Relaxed) == CLOSED {
+            return None;
+        }
         // A tick that has come already comes once more.
         let tick = self.tick_of(deadline).clamp(state.slots.elapsed() + 1, LAST);
         let key = state.slots.insert(tick, who);
@@ -127,7 +134,7 @@ impl SleepWheel {
         if let Some(driver) = driver {
             driver.wake();
         }
-        Seat { wheel: self.clone(), tick, key }
+        Some(Seat { wheel: self.clone(), tick, key })
     }
 
     /// Runs for as long as the worker.
