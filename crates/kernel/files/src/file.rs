@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::handle::{Handle, failed};
 use crate::inline::{self, INLINE_BYTES_MOST};
-use crate::operation::{Answer, Operation, Progress, Wish, Work};
+use crate::operation::{Operation, Progress, Wish, Work, contained};
 use crate::replacement::Candidate;
 use crate::stats::{Backend, Outcome};
 use crate::work::{Fill, FillMany, Sync, Write, WriteMany};
@@ -63,13 +63,15 @@ impl File {
     ///
     /// # Errors
     /// [`Kind::Io`](millstream_base::Kind::Io) with the kernel's error as its source ([`Error::io_kind`]),
-    /// [`Kind::Cancelled`](millstream_base::Kind::Cancelled) when the engine has stopped.
+    /// [`Kind::Cancelled`](millstream_base::Kind::Cancelled) when the engine has stopped, [`Kind::Panic`](millstream_base::Kind::Panic)
+    /// when `buf` panics where it is asked for its memory, which happens again for each step of the operation; some of it may be done
+    /// then.
     pub async fn read_at<B>(&self, buf: B, offset: u64) -> (Result<usize>, B)
     where
         B: AsMut<[u8]> + Send + 'static,
     {
         let (result, Fill(buf)) = self.transfer(Fill(buf), offset, Wish::Some).await;
-        (result.map_err(|error| self.failed("read", offset, error)), buf)
+        (self.some("read", offset, result), buf)
     }
 
     /// As [`read_at`](Self::read_at), but the file's end before the buffer's is an error ([`std::io::ErrorKind::UnexpectedEof`]).
@@ -82,10 +84,8 @@ impl File {
     where
         B: AsMut<[u8]> + Send + 'static,
     {
-        let mut work = Fill(buf);
-        let size = work.size();
-        let (result, Fill(buf)) = self.transfer(work, offset, Wish::All).await;
-        (self.whole("read", offset, size, result, io::ErrorKind::UnexpectedEof), buf)
+        let (result, Fill(buf)) = self.transfer(Fill(buf), offset, Wish::All).await;
+        (self.whole("read", offset, result, io::ErrorKind::UnexpectedEof), buf)
     }
 
     /// Fills all of `bufs`, one after the other, from `offset` on; says how many bytes there were, as [`read_at`](Self::read_at) does.
@@ -99,7 +99,7 @@ impl File {
         B: AsMut<[u8]> + Send + 'static,
     {
         let (result, FillMany(bufs)) = self.transfer(FillMany(bufs), offset, Wish::Some).await;
-        (result.map_err(|error| self.failed("read", offset, error)), bufs)
+        (self.some("read", offset, result), bufs)
     }
 
     /// Writes `buf` at `offset`; says how many bytes were written, fewer than all only before an error, which the next write meets.
@@ -114,7 +114,7 @@ impl File {
         B: AsRef<[u8]> + Send + 'static,
     {
         let (result, Write(buf)) = self.transfer(Write(buf), offset, Wish::Some).await;
-        (result.map_err(|error| self.failed("write", offset, error)), buf)
+        (self.some("write", offset, result), buf)
     }
 
     /// As [`write_at`](Self::write_at), but less than all is an error.
@@ -127,10 +127,8 @@ impl File {
     where
         B: AsRef<[u8]> + Send + 'static,
     {
-        let mut work = Write(buf);
-        let size = work.size();
-        let (result, Write(buf)) = self.transfer(work, offset, Wish::All).await;
-        (self.whole("write", offset, size, result, io::ErrorKind::WriteZero), buf)
+        let (result, Write(buf)) = self.transfer(Write(buf), offset, Wish::All).await;
+        (self.whole("write", offset, result, io::ErrorKind::WriteZero), buf)
     }
 
     /// Writes `bufs`, one after the other, at `offset`; says how many bytes were written, as [`write_at`](Self::write_at) does.
@@ -144,7 +142,7 @@ impl File {
         B: AsRef<[u8]> + Send + 'static,
     {
         let (result, WriteMany(bufs)) = self.transfer(WriteMany(bufs), offset, Wish::Some).await;
-        (result.map_err(|error| self.failed("write", offset, error)), bufs)
+        (self.some("write", offset, result), bufs)
     }
 
     /// Brings to the disk what was written, and what is needed to read it again.
@@ -251,21 +249,32 @@ impl File {
     }
 
     /// At once what can be done so, else in line for whoever may wait for the disk.
-    async fn transfer<W: Work>(&self, mut work: W, offset: u64, wish: Wish) -> Answer<W> {
+    async fn transfer<W: Work>(&self, mut work: W, offset: u64, wish: Wish) -> (io::Result<Moved>, W) {
         // What is done at once must not keep the task from letting others have their turn.
         tokio::task::coop::consume_budget().await;
-        let (size, handle) = (work.size(), &*self.0);
-        let mut progress = Progress::new(size, wish);
-        match self.at_once(&mut work, offset, size, &mut progress) {
-            Some(result) => (result, work),
-            None => {
+        let mut size = 0;
+        let handle = &*self.0;
+        let tried = contained(|| {
+            size = work.size();
+            let mut progress = Progress::new(size, wish);
+            let result = self.at_once(&mut work, offset, size, &mut progress);
+            result.ok_or(progress)
+        });
+        let (result, work) = match tried.unwrap_or_else(|panicked| Ok(Err(panicked))) {
+            Ok(result) => {
+                let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
+                handle.stats().count(Backend::Inline, outcome);
+                (result, work)
+            }
+            Err(progress) => {
                 let (backend, place) = handle.files.place().await;
                 let (operation, answer) =
                     Operation::new(self.0.clone(), work, offset, progress, backend, place);
                 handle.files.submit(backend, operation);
                 answer.await.expect("an operation answers before it is gone")
             }
-        }
+        };
+        (result.map(|count| Moved { count, size }), work)
     }
 
     /// What needs no waiting, or makes no sense.
@@ -276,23 +285,18 @@ impl File {
         offset: u64,
         size: usize,
         progress: &mut Progress,
-    ) -> Option<Result<usize, Errno>> {
+    ) -> Option<io::Result<usize>> {
         let handle = &*self.0;
         let is_transfer = size > 0;
-        let result = if offset > OFFSET_MOST {
-            Some(Err(Errno::INVAL))
+        if offset > OFFSET_MOST {
+            Some(Err(Errno::INVAL.into()))
         } else if is_transfer && size <= INLINE_BYTES_MOST && handle.files.is_inline() {
             inline::attempt(handle, work, offset, progress)
         } else if work.is_nothing() {
             Some(Ok(0))
         } else {
             None
-        };
-        if let Some(result) = &result {
-            let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-            handle.stats().count(Backend::Inline, outcome);
         }
-        result
     }
 
     #[cold]
@@ -300,17 +304,14 @@ impl File {
         failed(self.path(), format!("{what} at {offset}"), error)
     }
 
-    fn whole(
-        &self,
-        what: &str,
-        offset: u64,
-        size: usize,
-        result: std::result::Result<usize, Errno>,
-        short: io::ErrorKind,
-    ) -> Result<()> {
+    fn some(&self, what: &str, offset: u64, result: io::Result<Moved>) -> Result<usize> {
+        result.map(|moved| moved.count).map_err(|error| self.failed(what, offset, error))
+    }
+
+    fn whole(&self, what: &str, offset: u64, result: io::Result<Moved>, short: io::ErrorKind) -> Result<()> {
         match result {
-            Ok(count) if count >= size => Ok(()),
-            Ok(count) => Err(self.failed(
+            Ok(Moved { count, size }) if count >= size => Ok(()),
+            Ok(Moved { count, size }) => Err(self.failed(
                 &format!("{what} of {size} bytes, of which there were {count},"),
                 offset,
                 short,
@@ -324,6 +325,12 @@ impl std::fmt::Debug for File {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("File").field(&self.path()).finish()
     }
+}
+
+/// So many bytes, of so many.
+struct Moved {
+    count: usize,
+    size: usize,
 }
 
 /// The bytes of a vector from somewhere on.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::handle::failed;
-use crate::operation::{Operate, work_off};
+use crate::operation::{Operate, contained, work_off};
 use crate::options::{Backend as Wanted, Options};
 use crate::replace::{self, Stopped};
 use crate::ring::Rings;
@@ -215,14 +215,14 @@ impl Files {
     /// Dropping the future lets the replacement go on to its end, unless it has not begun.
     ///
     /// # Errors
-    /// As [`open`](Self::open). The old file is as it was, unless the error says that only the folder could not be brought to the disk.
+    /// As [`open`](Self::open), and [`Kind::Panic`](millstream_base::Kind::Panic) when `bytes` does. The old file is as it was, unless the error says that only the folder could not be brought to the disk.
     pub async fn replace<B>(&self, path: impl Into<PathBuf>, bytes: B) -> Result<()>
     where
         B: AsRef<[u8]> + Send + 'static,
     {
         let path = path.into();
         let given = path.clone();
-        let replaced = self.call(move || replace::replace(&given, bytes.as_ref())).await;
+        let replaced = self.call(move || replace::replace(&given, contained(|| bytes.as_ref())?)).await;
         replaced.map_err(|Stopped { step, error }| failed(&path, step, error))
     }
 

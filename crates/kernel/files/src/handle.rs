@@ -74,10 +74,14 @@ impl Handle {
 /// The error of `what` on the file at `path`.
 #[cold]
 pub(crate) fn failed(path: &Path, what: impl Into<String>, error: impl Into<std::io::Error>) -> Error {
-    let error = error.into();
-    let kind =
-        if error.raw_os_error() == Some(Errno::CANCELED.raw_os_error()) { Kind::Cancelled } else { Kind::Io };
-    Error::new(kind, Origin::Local, what.into())
-        .with_source(error)
-        .with_target(path.to_string_lossy().into_owned())
+    let error = match error.into().downcast::<Error>() {
+        // Of a panic, which no system call can tell.
+        Ok(told) => Error::new(told.kind(), told.origin(), what.into()).with_source(told),
+        Err(error) => {
+            let is_cancelled = error.raw_os_error() == Some(Errno::CANCELED.raw_os_error());
+            let kind = if is_cancelled { Kind::Cancelled } else { Kind::Io };
+            Error::new(kind, Origin::Local, what.into()).with_source(error)
+        }
+    };
+    error.with_target(path.to_string_lossy().into_owned())
 }

@@ -1,5 +1,7 @@
 //! What lies in memory, done at once on the caller's thread, with calls that fail rather than wait (`RWF_NOWAIT`).
 
+use std::io;
+
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::handle::Handle;
@@ -14,7 +16,7 @@ pub(crate) fn attempt<W: Work>(
     work: &mut W,
     offset: u64,
     progress: &mut Progress,
-) -> Option<Result<usize, Errno>> {
+) -> Option<io::Result<usize>> {
     use std::os::fd::AsFd;
     loop {
         let step = work.step(progress.done);

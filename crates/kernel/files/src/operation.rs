@@ -5,11 +5,14 @@
 //!    neither: dropping the waiter changes nothing here.
 //! 2. Memory that [`Operate::next`] showed is touched by nobody but the kernel until [`Operate::on_result`].
 //! 3. An operation answers exactly once, with its memory: by [`Operate::finish`], else when it is dropped.
+//! 4. No panic of the user's code leaves an operation: neither that of a buffer that is asked for its memory or dropped, nor a waker's.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use millstream_base::{Error, Kind, Origin};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -42,7 +45,7 @@ pub(crate) trait Work: Send + 'static {
 }
 
 /// How it ended, and its memory.
-pub(crate) type Answer<W> = (Result<usize, Errno>, W);
+pub(crate) type Answer<W> = (io::Result<usize>, W);
 
 /// How far an operation has come.
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +70,13 @@ impl Progress {
     }
 
     /// The end, if what the kernel said is one: everything done, the end of the file, or an error.
-    pub(crate) fn on_result(&mut self, result: Result<usize, Errno>) -> Option<Result<usize, Errno>> {
+    pub(crate) fn on_result(&mut self, result: Result<usize, Errno>) -> Option<io::Result<usize>> {
         match result {
             Err(Errno::INTR) => return None,
             Ok(0) => return Some(Ok(self.done)),
             Ok(count) => self.done += count,
             Err(_) if self.done > 0 && self.wish == Wish::Some => return Some(Ok(self.done)),
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Err(error.into())),
         }
         (self.done >= self.size).then_some(Ok(self.done))
     }
@@ -88,16 +91,18 @@ pub(crate) struct Next<'a> {
 
 /// An operation as those see it who carry it out.
 pub(crate) trait Operate: Send {
-    fn next(&mut self) -> Next<'_>;
+    /// # Errors
+    /// When the buffer panics: the operation is to be finished with that.
+    fn next(&mut self) -> io::Result<Next<'_>>;
 
     /// Takes in what became of the step; says how it ends, if it does.
-    fn on_result(&mut self, result: Result<usize, Errno>) -> Option<Result<usize, Errno>>;
+    fn on_result(&mut self, result: Result<usize, Errno>) -> Option<io::Result<usize>>;
 
     /// Changes who carries it out.
     fn hand_to(&mut self, backend: Backend);
 
     /// Answers whoever waits, if somebody does.
-    fn finish(self: Box<Self>, result: Result<usize, Errno>);
+    fn finish(self: Box<Self>, result: io::Result<usize>);
 }
 
 /// Work under way.
@@ -128,7 +133,7 @@ impl<W: Work> Operation<W> {
         (Box::new(Self { handle, offset, progress, backend, rest, _place: place }), take)
     }
 
-    fn answer(&mut self, result: Result<usize, Errno>) {
+    fn answer(&mut self, result: io::Result<usize>) {
         let Some((work, give)) = self.rest.take() else { return };
         let outcome = match &result {
             _ if give.is_closed() => Outcome::Unwanted,
@@ -137,22 +142,21 @@ impl<W: Work> Operation<W> {
         };
         // Before the answer: whoever has it finds it counted.
         self.handle.stats().end(self.backend, outcome);
-        // Where nobody waits any more, the memory is dropped here.
-        drop(give.send((result, work)));
+        // Where nobody waits any more, the memory is dropped here. The waker and that drop are the user's: the panic hook has told what
+        // they did, and nobody else waits for it.
+        drop(contained(|| drop(give.send((result, work)))));
     }
 }
 
 impl<W: Work> Operate for Operation<W> {
-    fn next(&mut self) -> Next<'_> {
+    fn next(&mut self) -> io::Result<Next<'_>> {
         let (work, _) = self.rest.as_mut().expect("it is asked only until it has answered");
-        Next {
-            fd: self.handle.file().as_fd(),
-            offset: self.offset + self.progress.done as u64,
-            step: work.step(self.progress.done),
-        }
+        let done = self.progress.done;
+        let step = contained(move || work.step(done))?;
+        Ok(Next { fd: self.handle.file().as_fd(), offset: self.offset + done as u64, step })
     }
 
-    fn on_result(&mut self, result: Result<usize, Errno>) -> Option<Result<usize, Errno>> {
+    fn on_result(&mut self, result: Result<usize, Errno>) -> Option<io::Result<usize>> {
         self.progress.on_result(result)
     }
 
@@ -160,14 +164,14 @@ impl<W: Work> Operate for Operation<W> {
         self.backend = backend;
     }
 
-    fn finish(mut self: Box<Self>, result: Result<usize, Errno>) {
+    fn finish(mut self: Box<Self>, result: io::Result<usize>) {
         self.answer(result);
     }
 }
 
 impl<W: Work> Drop for Operation<W> {
     fn drop(&mut self) {
-        self.answer(Err(Errno::CANCELED));
+        self.answer(Err(Errno::CANCELED.into()));
     }
 }
 
@@ -187,9 +191,26 @@ pub(crate) fn call(next: Next<'_>, flags: ReadWriteFlags) -> Result<usize, Errno
 /// Does all of an operation on this thread, which waits for the disk.
 pub(crate) fn work_off(mut operation: Box<dyn Operate>) {
     loop {
-        let result = call(operation.next(), ReadWriteFlags::empty());
-        if let Some(end) = operation.on_result(result) {
+        let called = operation.next().map(|next| call(next, ReadWriteFlags::empty()));
+        let end = match called {
+            Ok(result) => operation.on_result(result),
+            Err(panicked) => Some(Err(panicked)),
+        };
+        if let Some(end) = end {
             return operation.finish(end);
         }
     }
+}
+
+/// Calls code of the user's.
+///
+/// # Errors
+/// [`Kind::Panic`] within, with the panic's text, when it panics.
+#[inline]
+pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        io::Error::other(Error::new(Kind::Panic, Origin::Caller, format!("a buffer panicked: {text}")))
+    })
 }

@@ -26,6 +26,8 @@ pub(super) struct Ring {
     flights: ManuallyDrop<Slab<Flight>>,
     /// Those whose next entry is to be made.
     queue: VecDeque<usize>,
+    /// Those whose buffers panicked when they were asked for the next entry: for the next turn to take.
+    broken: Vec<Landed>,
     /// So many of them are handed over before the next turn.
     early: usize,
     /// Signalled by the kernel with completions.
@@ -49,7 +51,7 @@ struct Vector {
 pub(super) struct Landed {
     pub(super) operation: Box<dyn Operate>,
     /// `None`: the ring can't do this without waiting where it must not, others have to.
-    pub(super) end: Option<Result<usize, Errno>>,
+    pub(super) end: Option<io::Result<usize>>,
 }
 
 impl Ring {
@@ -62,7 +64,8 @@ impl Ring {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         ring.submitter().register_eventfd(event.as_raw_fd())?;
         let flights = ManuallyDrop::new(Slab::new());
-        Ok(Self { ring: ManuallyDrop::new(ring), flights, queue: VecDeque::new(), early: 1, event })
+        let ring = ManuallyDrop::new(ring);
+        Ok(Self { ring, flights, queue: VecDeque::new(), broken: Vec::new(), early: 1, event })
     }
 
     /// What becomes readable with completions.
@@ -71,7 +74,7 @@ impl Ring {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.flights.is_empty()
+        self.flights.is_empty() && self.broken.is_empty()
     }
 
     /// Has the kernel signal completions from here on. False if there is something to do already: have a turn instead.
@@ -115,6 +118,7 @@ impl Ring {
         self.early = 1;
         loop {
             self.fill();
+            landed.append(&mut self.broken);
             if self.has_news() {
                 self.ring.submit()?;
             }
@@ -132,7 +136,15 @@ impl Ring {
             && let Some(key) = self.queue.pop_front()
         {
             let Some(flight) = self.flights.get_mut(key) else { continue };
-            let entry = flight.entry().user_data(key as u64);
+            let entry = match flight.entry() {
+                Ok(entry) => entry.user_data(key as u64),
+                Err(panicked) => {
+                    // It has no entry: nobody but us has it.
+                    let operation = self.flights.remove(key).operation;
+                    self.broken.push(Landed { operation, end: Some(Err(panicked)) });
+                    continue;
+                }
+            };
             // SAFETY: what the entry points to lives and is left alone until its completion: rules 1 and 2. The ring does not go
             // away before: rule 3.
             #[allow(unsafe_code)]
@@ -175,11 +187,14 @@ impl Ring {
         // SAFETY: the entry points to nothing. Without room for it nothing is cancelled, and all is waited for.
         #[allow(unsafe_code)]
         let _ = unsafe { self.ring.submission().push(&cancel) };
+        for Landed { operation, end } in self.broken.drain(..) {
+            operation.finish(end.unwrap_or_else(|| Err(Errno::CANCELED.into())));
+        }
         loop {
             // What has no entry is in nobody's hands.
             for key in self.queue.drain(..) {
                 if self.flights.contains(key) {
-                    self.flights.remove(key).operation.finish(Err(Errno::CANCELED));
+                    self.flights.remove(key).operation.finish(Err(Errno::CANCELED.into()));
                 }
             }
             if self.flights.is_empty() {
@@ -194,7 +209,7 @@ impl Ring {
             let mut landed = Vec::new();
             self.reap(&mut landed);
             for Landed { operation, end } in landed {
-                operation.finish(end.unwrap_or(Err(Errno::CANCELED)));
+                operation.finish(end.unwrap_or_else(|| Err(Errno::CANCELED.into())));
             }
         }
     }
@@ -218,10 +233,13 @@ impl Drop for Ring {
 
 impl Flight {
     /// The entry for what is to be done next.
-    fn entry(&mut self) -> squeue::Entry {
-        let Next { fd, offset, step } = self.operation.next();
+    ///
+    /// # Errors
+    /// When the buffer panics.
+    fn entry(&mut self) -> io::Result<squeue::Entry> {
+        let Next { fd, offset, step } = self.operation.next()?;
         let fd = types::Fd(fd.as_raw_fd());
-        match step {
+        let entry = match step {
             Step::Read(space) => {
                 let size = space.len().min(STEP_BYTES_MOST);
                 opcode::Read::new(fd, space.as_mut_ptr(), size as u32).offset(offset).build()
@@ -245,7 +263,8 @@ impl Flight {
             }
             Step::SyncData => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
             Step::SyncAll => opcode::Fsync::new(fd).build(),
-        }
+        };
+        Ok(entry)
     }
 }
 
