@@ -207,7 +207,11 @@ impl Files {
     }
 
     /// Puts a file of these bytes in the place of the one at `path`, if there is one: whoever opens it, even after a crash, finds the
-    /// old bytes or the new ones, and all of them. Its permissions stay. A link at `path` is replaced, not what it leads to.
+    /// old bytes or the new ones, and all of them. A link at `path` is replaced, whatever it leads to, and not that.
+    ///
+    /// Its permissions stay, or those of the file that the link leads to; where there is none they are those of new files. Its owner and
+    /// group stay as far as the process may give them; where they don't, or there is a link, the bits for set-user-ID, set-group-ID and
+    /// sticky go. Access control lists and other attributes don't stay. Nobody else can open the new file before it has these permissions.
     ///
     /// The new bytes are written to a file `.millstream-*.tmp` in the same folder, which is removed on failure, brought to the disk,
     /// renamed, and the folder is brought to the disk. It is done on one thread, whatever the backend.
@@ -215,7 +219,7 @@ impl Files {
     /// Dropping the future lets the replacement go on to its end, unless it has not begun.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`Kind::Panic`](millstream_base::Kind::Panic) when `bytes` does. The old file is as it was, unless the error says that only the folder could not be brought to the disk.
+    /// As [`open`](Self::open), also for what is there and neither a regular file nor a link; and [`Kind::Panic`](millstream_base::Kind::Panic) when `bytes` does. The old file is as it was, unless the error says that only the folder could not be brought to the disk.
     pub async fn replace<B>(&self, path: impl Into<PathBuf>, bytes: B) -> Result<()>
     where
         B: AsRef<[u8]> + Send + 'static,
@@ -229,12 +233,13 @@ impl Files {
     /// A new file for `path` that is written in chunks and takes the place of the one there, if there is one, when it is finished: what
     /// [`replace`](Self::replace) does with bytes that are not all there at once.
     ///
-    /// A file `.millstream-*.tmp` is made in the same folder, with the permissions that the old one has now.
+    /// A file `.millstream-*.tmp` is made in the same folder. At the end it gets the permissions, the owner and the group that the old one
+    /// has now.
     ///
     /// Dropping the future changes nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`replace`](Self::replace).
     pub async fn replacement(&self, path: impl Into<PathBuf>) -> Result<Replacement> {
         Replacement::begin(self, path.into()).await
     }

@@ -3,13 +3,20 @@
 mod kit;
 
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kit::{each, names, pattern, with_small_disk};
 use millstream_files::Files;
-use millstream_peers::{Folder, or_skip};
+use millstream_peers::{Folder, Skip, or_skip};
 use millstream_runtime::Engine;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+/// Of what is there, be it a link.
+fn metadata(path: &Path) -> std::fs::Metadata {
+    std::fs::symlink_metadata(path).expect("it is there")
+}
 
 #[test]
 fn file_is_replaced_with_its_permissions() {
@@ -44,6 +51,99 @@ fn replacement_that_fails_leaves_everything_as_it_was() {
         assert_eq!(std::fs::read(folder.path().join("folder/file")).expect("it is there"), b"old");
         Ok(())
     });
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    each(async |files, folder| {
+        let (fifo, socket) = (folder.path().join("fifo"), folder.path().join("socket"));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).expect("the folder is ours");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("the folder is ours");
+        for path in [&fifo, &socket] {
+            let error = files.replace(path, "new").await.expect_err("it is no file");
+            assert_eq!(error.io_kind(), Some(ErrorKind::InvalidInput), "{error}");
+            let error = files.replacement(path).await.expect_err("it is no file");
+            assert_eq!(error.io_kind(), Some(ErrorKind::InvalidInput), "{error}");
+        }
+        assert!(metadata(&fifo).file_type().is_fifo() && metadata(&socket).file_type().is_socket());
+        assert_eq!(names(folder.path()).len(), 2, "nothing is left beside them");
+        Ok(())
+    });
+}
+
+#[test]
+fn link_is_replaced_whatever_it_leads_to() {
+    each(async |files, folder| {
+        let (usual, below) = (folder.path().join("usual"), folder.path().join("below"));
+        files.replace(&usual, "").await?;
+        std::fs::create_dir(&below).expect("the folder is ours");
+        nix::unistd::mkfifo(&folder.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).expect("it is ours");
+        for to in ["below", "fifo", "nowhere", "link", "usual/x"] {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(to, &link).expect("the folder is ours");
+            files.replace(&link, "new").await?;
+            assert!(metadata(&link).is_file(), "{to}");
+            assert_eq!(metadata(&link).permissions(), metadata(&usual).permissions(), "{to}");
+            std::fs::remove_file(link).expect("it is ours");
+        }
+        assert_eq!(names(folder.path()), ["below", "fifo", "usual"].map(str::to_owned).into());
+        Ok(())
+    });
+}
+
+/// Not ours.
+const OTHER: u32 = 54_321;
+
+/// A file of another user's and group's that runs as they do.
+fn other_s_file(folder: &Folder) -> Result<PathBuf, Skip> {
+    let path = folder.write("a", "old");
+    chown(&path, Some(OTHER), Some(OTHER))
+        .map_err(|error| Skip::because(format!("files can't be given away: {error}")))?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o6754)).expect("we are root");
+    Ok(path)
+}
+
+#[test]
+fn owner_and_group_stay_and_with_them_the_bits_that_mean_them() {
+    let folder = Folder::new();
+    let path = or_skip!(other_s_file(&folder));
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).expect("the folder is ours");
+    let engine = Engine::builder().workers(1).build().expect("threads can be started");
+    let ran = engine.run(async move |engine| {
+        let files = Files::of(&engine);
+        files.replace(&path, "new").await?;
+        let mut replacement = files.replacement(&path).await?;
+        replacement.write("newer".into()).await?;
+        replacement.finish().await?;
+        let new = metadata(&path);
+        assert_eq!((new.uid(), new.gid(), new.mode() & 0o7777), (OTHER, OTHER, 0o6754));
+        files.replace(&link, "new").await?;
+        let new = metadata(&link);
+        assert_eq!((new.uid(), new.gid(), new.mode() & 0o7777), (OTHER, OTHER, 0o754));
+        Ok::<_, millstream_base::Error>(())
+    });
+    ran.and_then(|ended| ended).expect("we are root");
+}
+
+#[test]
+fn owner_that_can_t_stay_takes_the_bits_with_it() {
+    let folder = Folder::new();
+    let path = or_skip!(other_s_file(&folder));
+    let given = path.clone();
+    let replacing = std::thread::spawn(move || {
+        // This thread, and those that it starts, may give no files away.
+        let mut sets = capabilities(None).expect("Linux has them");
+        sets.effective -= CapabilitySet::CHOWN;
+        set_capabilities(None, sets).expect("less is allowed always");
+        let engine = Engine::builder().workers(1).build().expect("threads can be started");
+        engine.run(async move |engine| Files::of(&engine).replace(given, "new").await)
+    });
+    let ran = replacing.join().expect("it does not panic");
+    ran.and_then(|ended| ended).expect("the folder is ours");
+    let new = metadata(&path);
+    assert!(new.uid() != OTHER && new.gid() != OTHER);
+    assert_eq!(new.mode() & 0o7777, 0o754);
 }
 
 #[test]
