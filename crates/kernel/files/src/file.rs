@@ -1,5 +1,6 @@
 //! An open file: reads and writes at offsets.
 
+use std::collections::TryReserveError;
 use std::io;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
@@ -229,9 +230,13 @@ impl File {
         let limit = Limit::new("a file", most, "bytes");
         limit.check(len).map_err(|error| error.with_target(self.path().to_string_lossy().into_owned()))?;
         let (mut bytes, mut end) = (Vec::new(), 0);
-        // One byte more than it has: its end is seen by the same read. Files of /proc have no length, and some grow.
-        let mut size = len + 1;
+        let no_memory =
+            |error: TryReserveError| failed(self.path(), format!("read {len} bytes or more"), error);
+        // Address space alone: there is no need to move the bytes later, and what can't ever be there fails at once.
+        bytes.try_reserve_exact(len.saturating_add(1)).map_err(no_memory)?;
         loop {
+            let size = size_of_step(end, len, most);
+            bytes.try_reserve(size).map_err(no_memory)?;
             bytes.resize(end + size, 0);
             let (count, back) = self.read_at(Tail { bytes, begin: end }, end as u64).await;
             bytes = back.bytes;
@@ -244,7 +249,6 @@ impl File {
             limit
                 .check(end)
                 .map_err(|error| error.with_target(self.path().to_string_lossy().into_owned()))?;
-            size = end.max(GROW_BYTES_LEAST).min((most - end).saturating_add(1));
         }
     }
 
@@ -333,6 +337,16 @@ struct Moved {
     size: usize,
 }
 
+/// How many bytes are asked for behind `end` of a file that said it has `len`, and of which at most so many are wanted.
+fn size_of_step(end: usize, len: usize, most: usize) -> usize {
+    match len.checked_sub(end) {
+        // One byte more than it has: its end is seen by the same read.
+        Some(left) => end.max(STEP_BYTES).min(left.saturating_add(1)),
+        // Files of /proc have no length, and some grow.
+        None => end.max(GROW_BYTES_LEAST).min((most - end).saturating_add(1)),
+    }
+}
+
 /// The bytes of a vector from somewhere on.
 struct Tail {
     bytes: Vec<u8>,
@@ -347,5 +361,36 @@ impl AsMut<[u8]> for Tail {
 
 /// The kernel's offsets are signed.
 const OFFSET_MOST: u64 = i64::MAX.cast_unsigned();
+/// What a file is asked for first: shorter ones are read at once, and no more memory than this is written to for a length that is not true. A
+/// guess.
+const STEP_BYTES: usize = 256 * 1024 * 1024;
 /// What a file that has no length is asked for next: a guess, most of them are shorter.
 const GROW_BYTES_LEAST: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_file_is_read_in_few_steps_none_of_them_larger_than_what_was_read() {
+        const MIB: usize = 1024 * 1024;
+        for (len, most, steps) in [
+            (0, 0, &[1][..]),
+            (1000, 1000, &[1001]),
+            (STEP_BYTES - 1, usize::MAX, &[STEP_BYTES]),
+            (STEP_BYTES, usize::MAX, &[STEP_BYTES, 1]),
+            (1000 * MIB, 2000 * MIB, &[256 * MIB, 256 * MIB, 488 * MIB + 1, 1000 * MIB]),
+            // These grow, or told no length.
+            (0, usize::MAX, &[1, 4096, 4097, 8194]),
+            (0, 5000, &[1, 4096, 904]),
+            (1000, 1005, &[1001, 5]),
+        ] {
+            let mut end = 0;
+            for &step in steps {
+                assert_eq!(size_of_step(end, len, most), step, "at {end} of {len}, {most} at most");
+                end += step;
+            }
+        }
+        assert_eq!(size_of_step(0, usize::MAX, usize::MAX), STEP_BYTES);
+    }
+}

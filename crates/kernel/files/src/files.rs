@@ -169,7 +169,8 @@ impl Files {
     /// Dropping the future changes nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Kind::Limit`](millstream_base::Kind::Limit) when it is longer.
+    /// As [`open`](Self::open), [`OutOfMemory`](io::ErrorKind::OutOfMemory) where there is no memory for it;
+    /// [`Kind::Limit`](millstream_base::Kind::Limit) when it is longer.
     pub async fn read(&self, path: impl Into<PathBuf>, most: usize) -> Result<Vec<u8>> {
         self.open(path).await?.read_whole(most).await
     }

@@ -5,9 +5,10 @@ mod kit;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 
-use kit::each;
+use kit::{each, with_small_disk};
 use millstream_base::{Kind, Result};
 use millstream_files::{File, OpenOptions};
+use millstream_peers::or_skip;
 
 fn io_kind<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().and_then(|error| error.io_kind())
@@ -31,6 +32,23 @@ fn what_can_t_be_opened_says_why() {
         assert_eq!(io_kind(files.open("a\0b").await), Some(ErrorKind::InvalidInput));
         Ok(())
     });
+}
+
+#[test]
+fn file_that_no_memory_holds_is_an_error() {
+    or_skip!(with_small_disk(|folder| {
+        let path = folder.write("a", "abc");
+        // Only a hole, which tmpfs lets be as long as an offset can be.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("it is there");
+        file.set_len(i64::MAX.cast_unsigned()).expect("it takes no room");
+        each(async move |files, _| {
+            let error = files.read(&path, usize::MAX).await.expect_err("nobody has so much");
+            assert_eq!((error.kind(), error.io_kind()), (Kind::Io, Some(ErrorKind::OutOfMemory)), "{error}");
+            let error = files.read(&path, 1 << 40).await.expect_err("it is longer");
+            assert_eq!(error.kind(), Kind::Limit, "{error}");
+            Ok(())
+        });
+    }));
 }
 
 #[test]
