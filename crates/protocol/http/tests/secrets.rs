@@ -48,5 +48,5 @@ fn debug_of_a_request_in_the_making_shows_no_secret() {
     assert_clean(&request);
     let text = format!("{request:?}");
     assert!(text.contains("/path") && text.contains("x-api-key"), "{text}");
-    assert_clean(&client.get(&format!("http://user:{SECRET}@bad host/?{SECRET}")));
+    assert_clean(&client.get(format!("http://user:{SECRET}@bad host/?{SECRET}")));
 }

@@ -6,7 +6,7 @@
 //!
 //! HEAD is answered with the fields that GET would get, and a 304 with those of the 200 in its place, as far as that can be
 //! told without the content: to HEAD its length and type are taken for it, so what would turn out not to shrink is called
-//! coded as well; for a 304 see [`Wish::not_modified`].
+//! coded as well; to a 304 the tag that the client named tells which it holds.
 
 mod body;
 mod coding;
