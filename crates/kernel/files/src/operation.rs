@@ -211,6 +211,11 @@ pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-        io::Error::other(Error::new(Kind::Panic, Origin::Caller, format!("a buffer panicked: {text}")))
+        let error = Error::new(Kind::Panic, Origin::Caller, format!("a buffer panicked: {text}"));
+        // What was thrown may panic in its own drop.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(again);
+        }
+        io::Error::other(error)
     })
 }

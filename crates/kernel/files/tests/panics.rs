@@ -5,11 +5,11 @@ mod kit;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use kit::{BACKENDS, each, files};
 use millstream_base::{Kind, Result};
-use millstream_files::{Files, OpenOptions, Options};
+use millstream_files::{File, Files, OpenOptions, Options};
 use millstream_peers::{Count, Folder};
 use millstream_runtime::Engine;
 
@@ -199,4 +199,46 @@ fn buffer_that_gives_other_memory_each_time_gets_what_fits_in_it() {
         }
         Ok(())
     });
+}
+
+/// Thrown by a buffer; throws itself when it is dropped.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+/// Begins another operation within its own, then throws.
+struct Nested(Vec<u8>, usize, Option<File>);
+
+impl AsMut<[u8]> for Nested {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.1 += 1;
+        if self.1 < 3 {
+            return &mut self.0;
+        }
+        if let Some(file) = self.2.take() {
+            let mut inner = Box::pin(file.read_at(vec![0; SIZE], 0));
+            let _ = inner.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        std::panic::panic_any(Grudge);
+    }
+}
+
+#[test]
+fn whatever_a_buffer_does_and_throws_is_contained() {
+    let test = async |files: Files, folder: &Folder| {
+        let file = files.open(folder.write("a", vec![5; SIZE])).await?;
+        for other in [None, Some(file.clone())] {
+            let (read, _) = file.read_at(Nested(vec![0; SIZE], 0, other), 0).await;
+            assert_eq!(read.map_err(|error| error.kind()), Err(Kind::Panic));
+            let (read, back) = file.read_at(vec![0; SIZE], 0).await;
+            assert!(read? == SIZE && back == vec![5; SIZE]);
+        }
+        Ok(())
+    };
+    each(test);
+    each_beside(test);
 }

@@ -5,7 +5,8 @@
 //!
 //! Rules:
 //! 1. A ring is touched on its worker's thread only. Other threads send operations there.
-//! 2. A ring is not borrowed while an operation answers: the waker it calls may be anybody's.
+//! 2. A ring is not borrowed while an operation answers: the waker it calls may be anybody's. It is while a buffer is asked for its memory:
+//!    an operation that a buffer begins there ends in a panic, which is contained as any other of a buffer's.
 //! 3. What is under way holds its `Files`, and with it these `Rings`: they go when nothing is.
 
 mod raw;
