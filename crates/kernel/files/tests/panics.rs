@@ -206,7 +206,8 @@ struct Grudge;
 
 impl Drop for Grudge {
     fn drop(&mut self) {
-        panic!("on purpose");
+        // It is leaked: this takes no memory.
+        std::panic::panic_any(());
     }
 }
 
