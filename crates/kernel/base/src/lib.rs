@@ -9,6 +9,7 @@ mod histogram;
 mod id;
 mod limit;
 mod mean;
+mod panic;
 pub mod registry;
 mod slot;
 
@@ -18,6 +19,7 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use id::{ConnId, EngineId, IdSource};
 pub use limit::Limit;
 pub use mean::RunningMean;
+pub use panic::panic_text;
 pub use slot::{Counters, Gauge, Slot};
 
 /// The result of everything in Millstream that can fail.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use millstream_base::{Error, Kind, Origin, Result};
+use millstream_base::{Error, Kind, Origin, Result, panic_text};
 
 use crate::queue::Shared;
 use crate::stats::Ran;
@@ -190,9 +190,8 @@ pub(crate) fn discard<T>(value: T) {
 }
 
 pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    Error::new(Kind::Panic, Origin::Caller, format!("a computation panicked: {}", text.unwrap_or("no text")))
+    let text = panic_text(payload).unwrap_or("no text");
+    Error::new(Kind::Panic, Origin::Caller, format!("a computation panicked: {text}"))
 }
 
 fn late(limit: Duration) -> Error {

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use millstream_base::{Error, Kind, Origin};
+use millstream_base::{Error, Kind, Origin, panic_text};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -209,8 +209,7 @@ pub(crate) fn work_off(mut operation: Box<dyn Operate>) {
 #[inline]
 pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        let text = panic_text(&*panic).unwrap_or("no text");
         let error = Error::new(Kind::Panic, Origin::Caller, format!("a buffer panicked: {text}"));
         // What was thrown may panic in its own drop.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use millstream_base::{Error, Kind, Origin, Result};
+use millstream_base::{Error, Kind, Origin, Result, panic_text};
 
 use crate::beat::Label;
 use crate::reactor;
@@ -84,16 +84,12 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
 
 /// Counts the panic and words it.
 pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic without a message".to_owned());
+    let message = panic_text(panic).unwrap_or("panic without a message");
     if let Some(engine) = current().and_then(|worker| worker.engine()) {
         engine.count_panic();
     }
     tracing::error!(%message, "a task or a waker panicked; the worker goes on");
-    Error::new(Kind::Panic, Origin::Caller, message)
+    Error::new(Kind::Panic, Origin::Caller, message.to_owned())
 }
 
 pin_project_lite::pin_project! {

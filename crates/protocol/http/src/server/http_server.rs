@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
-use millstream_base::Result;
+use millstream_base::{Result, panic_text};
 use millstream_server::{Engine, Protocol, Running, Server, ServerOptions, Session};
 use millstream_transport::tls::TlsServer;
 use millstream_transport::{Cause, Conn, ListenAddr};
@@ -166,9 +166,7 @@ impl<H> Shared<H> {
     /// A handler panicked: the client gets a 500 and the connection closes, since nobody knows what was half done.
     #[cold]
     pub(crate) fn on_panic(&self, session: Option<&Session>, panic: &(dyn std::any::Any + Send)) -> Response {
-        let message =
-            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
-        tracing::error!(message = message.unwrap_or("no message"), "a handler panicked");
+        tracing::error!(message = panic_text(panic).unwrap_or("no message"), "a handler panicked");
         self.stats.count(Event::Panicked);
         session.inspect(|session| session.conn.end(Cause::Panic));
         Response::new(StatusCode::INTERNAL_SERVER_ERROR).with_close()

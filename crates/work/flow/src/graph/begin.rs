@@ -1,7 +1,7 @@
 //! How a node that is a future begins.
 //!
 //! Most nodes of a large graph may end at once. Those are polled where their type is known: the compiler makes one function of the
-//! closure, its future and the first poll, and need not allocate the future when that is all.
+//! closure, its future and the first poll.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -47,12 +47,8 @@ fn label<'a>(lines: impl Iterator<Item = &'a str>) -> String {
         if number > 0 {
             label.push_str("\\n");
         }
-        let (mut chars, mut kept) = (line.chars(), String::new());
-        kept.extend(chars.by_ref().take(MOST_CHARS));
-        if chars.next().is_some() {
-            kept.push('…');
-        }
-        for char in kept.chars() {
+        let rest = line.chars().nth(MOST_CHARS).map(|_| '…');
+        for char in line.chars().take(MOST_CHARS).chain(rest) {
             match char {
                 '"' => label.push_str("\\\""),
                 '\\' => label.push_str("\\\\"),

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use millstream_base::{Error, Kind, Origin, Result};
+use millstream_base::{Error, Kind, Origin, Result, panic_text};
 
 /// Polls, and makes an error of a panic; the future is not to be polled again then.
 pub(crate) fn contained<T>(
@@ -69,9 +69,7 @@ pub(crate) fn in_flow(error: Error, flow: &str, part: &str) -> Error {
 /// The error that tells of a panic. What was thrown may itself panic when it is dropped.
 #[cold]
 fn panicked(payload: Box<dyn Any + Send>) -> Error {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let text = format!("a task panicked: {}", text.unwrap_or("no text"));
+    let text = format!("a task panicked: {}", panic_text(&*payload).unwrap_or("no text"));
     drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
     Error::new(Kind::Panic, Origin::Caller, text)
 }
